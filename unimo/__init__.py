@@ -1,0 +1,28 @@
+"""UniMo: one autoregressive transformer for human video and SMPL-X motion. Names load lazily, so that import is cheap."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "UniMoPipeline": "unimo.pipeline",
+    "Motion": "unimo.motion.motion",
+    "MotionTokenizer": "unimo.motion.tokenizer",
+    "VisualTokenizer": "unimo.media.tokenizer",
+}
+__all__ = ["Motion", "MotionTokenizer", "UniMoPipeline", "VisualTokenizer"]
+
+if TYPE_CHECKING:
+    from unimo.media.tokenizer import VisualTokenizer
+    from unimo.motion.motion import Motion
+    from unimo.motion.tokenizer import MotionTokenizer
+    from unimo.pipeline import UniMoPipeline
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'unimo' has no attribute {name!r}")
