@@ -33,3 +33,7 @@ class ConfigError(UniMoError):
 
 class CheckpointError(UniMoError):
     """A bundle or checkpoint is damaged, incomplete or does not fit the model."""
+
+
+class TrainingError(UniMoError):
+    """A training run met a loss that is not finite or a step that explodes."""
