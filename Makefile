@@ -1,0 +1,26 @@
+# `make demo` and `make test` work on a fresh Debian machine with git, make, python3 and python3-venv. Both may be repeated.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.unimo-installed
+
+.PHONY: demo test libraries clean
+
+demo: $(STAMP) libraries
+	@$(BIN)/unimo generate --image assets/examples/person.jpg --output outputs/demo/generate --overwrite
+	@$(BIN)/unimo capture --video assets/examples/clip.mp4 --output outputs/demo/capture --overwrite
+	@echo "Results: outputs/demo/generate and outputs/demo/capture (open side_by_side.mp4 first)"
+
+test: $(STAMP) libraries
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+libraries:
+	@sh tools/system_libraries.sh
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv outputs
