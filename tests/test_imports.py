@@ -42,14 +42,13 @@ def imports(path: Path) -> Iterator[tuple[str, int]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:  # a relative import stays inside its package
             yield node.module or "", node.lineno
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
 def part_of(module: str) -> str | None:
-    """The part of the house a dotted name belongs to: "unimo.motion", "ar_model"; None for foreign modules and `unimo` itself."""
+    """The part a dotted name belongs to: "unimo.motion", "ar_model"; None for foreign modules and `unimo` itself."""
     words = module.split(".")
     if words[0] == "unimo":
         return ".".join(words[:2]) if len(words) > 1 else None
