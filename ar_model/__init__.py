@@ -1,0 +1,12 @@
+"""The autoregressive model: sequence layout, transformer, sampling and the generation engine.
+
+In:  token ids of the visual and motion tokenizers. Out: token ids, hidden states and losses.
+Imports torch only and does no file or network access; every error is a ``ValueError``.
+Read in this order: config, sequence, rope, absolute, attention, transformer, kv_cache, sampling, engine.
+"""
+
+from ar_model.config import ARConfig
+from ar_model.sequence import SequenceLayout
+from ar_model.transformer import ARLoss, UniMoTransformer
+
+__all__ = ["ARConfig", "ARLoss", "SequenceLayout", "UniMoTransformer"]

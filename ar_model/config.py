@@ -1,0 +1,92 @@
+"""Configuration of the autoregressive transformer.
+
+In:  numbers from a YAML file or a bundle's ``config.json`` (parsed by the caller).
+Out: a validated, frozen :class:`ARConfig`; every invalid combination raises ``ValueError`` naming the field.
+The defaults are Cosmos-AR 4B's geometry (16 layers of width 4096) with a 64 000-way visual vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ATTENTION_BACKENDS = ("sdpa", "mask")
+
+
+@dataclass(frozen=True)
+class ARConfig:
+    """Geometry of :class:`ar_model.UniMoTransformer`.
+
+    Attributes:
+        dim: width of the residual stream.
+        layers: number of blocks.
+        heads: query heads.
+        kv_heads: key/value heads; divides ``heads``.
+        ffn_hidden: hidden width of the SwiGLU.
+        head_dim: width of a head (even); ``None`` means ``dim // heads``.
+        norm_eps: epsilon of every RMSNorm.
+        rope_theta: base of the rotary frequencies.
+        qk_norm: RMSNorm over each head of queries and keys, before the rotation.
+        visual_ids: visual vocabulary, the outputs of the visual head.
+        visual_embedding_rows: rows of the visual embedding, at least ``visual_ids``; ``None`` means equal.
+            Cosmos 5B has 64 rows more, the first of which begins a video.
+        motion_ids: motion vocabulary, embedding rows and outputs of the motion head.
+        absolute_positions: add the fixed sin/cos table before every layer.
+        position_gain: ``None`` adds the table as it is; a number makes a learned scalar per layer that starts there.
+        attention: ``"sdpa"`` (two calls without a mask) or ``"mask"`` (one call with a boolean mask, the reference).
+        dropout: probability of dropping embeddings and branch outputs while training.
+        init_std: standard deviation of the linear layers at initialisation (Cosmos: 0.02, right for width 4096).
+        embedding_std: standard deviation of the three embeddings at initialisation (Cosmos: 1).
+    """
+
+    dim: int = 4096
+    layers: int = 16
+    heads: int = 32
+    kv_heads: int = 8
+    ffn_hidden: int = 14336
+    head_dim: int | None = None
+    norm_eps: float = 1e-5
+    rope_theta: float = 500000.0
+    qk_norm: bool = True
+    visual_ids: int = 64000
+    visual_embedding_rows: int | None = None
+    motion_ids: int = 512
+    absolute_positions: bool = True
+    position_gain: float | None = None
+    attention: str = "sdpa"
+    dropout: float = 0.0
+    init_std: float = 0.02
+    embedding_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "kv_heads", "ffn_hidden", "visual_ids", "motion_ids"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads ({self.kv_heads}) must divide heads ({self.heads})")
+        if self.head_dim is None and self.dim % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide dim ({self.dim}) unless head_dim is given")
+        if self.head_width < 6 or self.head_width % 2:
+            raise ValueError(f"the head width must be even and at least 6 for 3-D rotations, got {self.head_width}")
+        if self.absolute_positions and (self.dim < 6 or self.dim % 2):
+            raise ValueError(f"dim must be even and at least 6 for absolute positions, got {self.dim}")
+        if self.embedding_rows < self.visual_ids:
+            raise ValueError(f"visual_embedding_rows ({self.embedding_rows}) is below visual_ids ({self.visual_ids})")
+        if self.attention not in ATTENTION_BACKENDS:
+            raise ValueError(f"attention must be one of {', '.join(ATTENTION_BACKENDS)}, got {self.attention!r}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.position_gain is not None and not self.absolute_positions:
+            raise ValueError("position_gain needs absolute_positions")
+        for name in ("norm_eps", "rope_theta", "init_std", "embedding_std"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    @property
+    def head_width(self) -> int:
+        """Channels of one head."""
+        return self.dim // self.heads if self.head_dim is None else self.head_dim
+
+    @property
+    def embedding_rows(self) -> int:
+        """Rows of the visual embedding."""
+        return self.visual_ids if self.visual_embedding_rows is None else self.visual_embedding_rows

@@ -1,0 +1,275 @@
+"""The autoregressive transformer: Cosmos-AR's blocks with separate embeddings and heads for visual and motion tokens.
+
+In:  tokens (B, S) in the order of a :class:`SequenceLayout`.
+Out: hidden states (B, S, dim); a loss per modality; logits of one modality at chosen positions.
+Only the head of a position's own modality is ever evaluated, so modalities cannot be confused.
+Parameter names are Cosmos's (``tok_embeddings``, ``layers.N.attention.wq``, ..., ``norm``, ``output``) for the visual
+half; ours add ``motion_embeddings``, ``special_embeddings``, ``motion_output`` and, if learned, ``position_gain``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ar_model.absolute import absolute_table
+from ar_model.attention import attend
+from ar_model.config import ARConfig
+from ar_model.rope import rope_tables, rotate
+from ar_model.sequence import MOTION, SPECIAL, SPECIAL_IDS, VISUAL, SequenceLayout
+
+# logits of one loss chunk: 2^26 fp32 values are 256 MB, above that chunks are recomputed in backward
+MAX_LOGITS = 2**26
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Tables of one layout: cos, sin (S, head_dim) and the absolute table (S, dim) or ``None``."""
+
+    cos: Tensor
+    sin: Tensor
+    absolute: Tensor | None
+
+
+@dataclass(frozen=True)
+class ARLoss:
+    """Cross-entropy in nats and accuracy over target tokens; a modality without targets has count 0 and value 0."""
+
+    total: Tensor
+    visual: Tensor
+    motion: Tensor
+    visual_accuracy: Tensor
+    motion_accuracy: Tensor
+    visual_tokens: int
+    motion_tokens: int
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) in float32, cast back to x's dtype, times the weight."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., dim) over its last axis."""
+        return F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype) * self.weight.to(x.dtype)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with optional RMSNorm of query and key heads."""
+
+    def __init__(self, config: ARConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.width = config.heads, config.kv_heads, config.head_width
+        self.backend = config.attention
+        self.wq = nn.Linear(config.dim, self.heads * self.width, bias=False)
+        self.wk = nn.Linear(config.dim, self.kv_heads * self.width, bias=False)
+        self.wv = nn.Linear(config.dim, self.kv_heads * self.width, bias=False)
+        self.wo = nn.Linear(self.heads * self.width, config.dim, bias=False)
+        self.q_norm = RMSNorm(self.width, config.norm_eps) if config.qk_norm else None
+        self.k_norm = RMSNorm(self.width, config.norm_eps) if config.qk_norm else None
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, prefix: int) -> Tensor:
+        """(B, S, dim) -> (B, S, dim); cos and sin are (S, head_dim)."""
+        batch, length, _ = x.shape
+        query = self.wq(x).view(batch, length, self.heads, self.width)
+        key = self.wk(x).view(batch, length, self.kv_heads, self.width)
+        value = self.wv(x).view(batch, length, self.kv_heads, self.width)
+        if self.q_norm is not None and self.k_norm is not None:
+            query, key = self.q_norm(query), self.k_norm(key)
+        cos, sin = cos.to(query.dtype)[:, None], sin.to(query.dtype)[:, None]
+        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        mixed = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), prefix, self.backend)
+        return self.wo(mixed.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: w2(silu(w1 x) * w3 x)."""
+
+    def __init__(self, config: ARConfig) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(config.dim, config.ffn_hidden, bias=False)
+        self.w2 = nn.Linear(config.ffn_hidden, config.dim, bias=False)
+        self.w3 = nn.Linear(config.dim, config.ffn_hidden, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., dim) -> (..., dim)."""
+        return self.w2(F.silu(self.w1(x)) * self.w3(x))
+
+
+class Block(nn.Module):
+    """Pre-norm block: x += attention(norm(x)); x += feed_forward(norm(x))."""
+
+    def __init__(self, config: ARConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.feed_forward = FeedForward(config)
+        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
+        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, prefix: int) -> Tensor:
+        """(B, S, dim) -> (B, S, dim)."""
+        x = x + self._drop(self.attention(self.attention_norm(x), cos, sin, prefix))
+        return x + self._drop(self.feed_forward(self.ffn_norm(x)))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+
+
+class UniMoTransformer(nn.Module):
+    """The unified transformer over visual, motion and special tokens."""
+
+    def __init__(self, config: ARConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.tok_embeddings = nn.Embedding(config.embedding_rows, config.dim)
+        self.motion_embeddings = nn.Embedding(config.motion_ids, config.dim)
+        self.special_embeddings = nn.Embedding(SPECIAL_IDS, config.dim)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.dim, config.norm_eps)
+        self.output = nn.Linear(config.dim, config.visual_ids, bias=False)
+        self.motion_output = nn.Linear(config.dim, config.motion_ids, bias=False)
+        gain = config.position_gain
+        self.position_gain = None if gain is None else nn.Parameter(torch.full((config.layers,), float(gain)))
+        self._tables: dict[tuple[SequenceLayout, torch.device], Positions] = {}
+        self.reset_parameters()
+
+    # ------------------------------------------------------------------ forward
+
+    def forward(self, tokens: Tensor, layout: SequenceLayout) -> Tensor:
+        """Hidden states after the last norm.
+
+        Args:
+            tokens: (B, S) int64 in the layout's order.
+            layout: the layout of every row.
+
+        Returns:
+            (B, S, dim); position p predicts the token at p + 1.
+
+        Raises:
+            ValueError: tokens do not fit the layout.
+        """
+        layout.check_shape(tokens)
+        x = self.embed(tokens, layout)
+        if self.config.dropout:
+            x = F.dropout(x, self.config.dropout, self.training)
+        tables = self.positions(layout, tokens.device)
+        for index, block in enumerate(self.layers):
+            x = self.add_position(x, tables.absolute, index)
+            x = block(x, tables.cos, tables.sin, layout.prefix_length)
+        return self.norm(x)
+
+    def embed(self, tokens: Tensor, layout: SequenceLayout) -> Tensor:
+        """(B, P) tokens, the first P <= S of the layout -> (B, P, dim), each from its own modality's embedding."""
+        parts = [
+            self.embedding(run.modality)(tokens[:, run.start : run.stop])
+            for run in layout.runs
+            if run.start < tokens.shape[1]
+        ]
+        return torch.cat(parts, dim=1)
+
+    def embedding(self, modality: int) -> nn.Embedding:
+        """The embedding of one modality."""
+        return {SPECIAL: self.special_embeddings, VISUAL: self.tok_embeddings, MOTION: self.motion_embeddings}[modality]
+
+    def head(self, modality: int) -> nn.Linear:
+        """The output layer of one modality."""
+        return {VISUAL: self.output, MOTION: self.motion_output}[modality]
+
+    def add_position(self, x: Tensor, absolute: Tensor | None, layer: int) -> Tensor:
+        """Add the absolute table (broadcastable to x) before a layer; x unchanged where the switch is off."""
+        if absolute is None:
+            return x
+        absolute = absolute.to(x.dtype)
+        return x + absolute if self.position_gain is None else x + self.position_gain[layer].to(x.dtype) * absolute
+
+    def positions(self, layout: SequenceLayout, device: torch.device | str) -> Positions:
+        """Position tables of a layout in float32, computed once per layout and device."""
+        key = (layout, torch.device(device))
+        if key not in self._tables:
+            config, known = self.config, layout.has_position
+            cos, sin = rope_tables(layout.rope_coordinates, known, config.head_width, config.rope_theta)
+            absolute = None
+            if config.absolute_positions:
+                absolute = absolute_table(layout.shared_coordinates, known, config.dim).to(device)
+            self._tables[key] = Positions(cos.to(device), sin.to(device), absolute)
+        return self._tables[key]
+
+    # ------------------------------------------------------------------ loss
+
+    def loss(self, tokens: Tensor, layout: SequenceLayout, label_smoothing: float = 0.0) -> ARLoss:
+        """Cross-entropy of the target tokens, each against its own modality's vocabulary.
+
+        Args:
+            tokens: (B, S) int64 in the layout's order.
+            layout: the layout of every row.
+            label_smoothing: share of the target spread over the modality's vocabulary.
+
+        Returns:
+            An :class:`ARLoss`; ``total`` is the mean over all target tokens of both modalities.
+        """
+        hidden = self(tokens, layout)
+        values: dict[int, tuple[Tensor, Tensor, int]] = {}
+        for modality in (VISUAL, MOTION):
+            positions = layout.targets(modality).to(tokens.device)
+            rows = hidden[:, positions - 1].flatten(0, 1)
+            labels = tokens[:, positions].flatten()
+            values[modality] = self._cross_entropy(rows, labels, modality, label_smoothing)
+        (visual, visual_hits, n_visual), (motion, motion_hits, n_motion) = values[VISUAL], values[MOTION]
+        return ARLoss(
+            total=(visual + motion) / (n_visual + n_motion),
+            visual=visual.detach() / max(n_visual, 1),
+            motion=motion.detach() / max(n_motion, 1),
+            visual_accuracy=visual_hits / max(n_visual, 1),
+            motion_accuracy=motion_hits / max(n_motion, 1),
+            visual_tokens=n_visual,
+            motion_tokens=n_motion,
+        )
+
+    def _cross_entropy(self, rows: Tensor, labels: Tensor, modality: int, smoothing: float) -> tuple[Tensor, Tensor, int]:
+        """Sum of cross-entropies, count of right argmaxes and count of rows (N, dim) against labels (N,)."""
+        weight = self.head(modality).weight
+        size = max(1, MAX_LOGITS // weight.shape[0])
+        if rows.shape[0] <= size:
+            loss, hits = _chunk_loss(rows, labels, weight, smoothing)
+            return loss, hits, rows.shape[0]
+        loss, hits = rows.new_zeros((), dtype=torch.float32), rows.new_zeros((), dtype=torch.float32)
+        for part, part_labels in zip(rows.split(size), labels.split(size), strict=True):
+            part_loss, part_hits = checkpoint(_chunk_loss, part, part_labels, weight, smoothing, use_reentrant=False)
+            loss, hits = loss + part_loss, hits + part_hits
+        return loss, hits, rows.shape[0]
+
+    # ------------------------------------------------------------------ initialisation
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Cosmos's initialisation with the config's standard deviations."""
+        config = self.config
+        for table in (self.tok_embeddings, self.motion_embeddings, self.special_embeddings):
+            nn.init.normal_(table.weight, std=config.embedding_std)
+        for index, block in enumerate(self.layers):
+            assert isinstance(block, Block)
+            branch = config.init_std / (2 * (index + 1)) ** 0.5
+            for linear in (block.attention.wq, block.attention.wk, block.attention.wv, block.feed_forward.w1):
+                _truncated_normal(linear.weight, config.init_std, 2.0)
+            for linear in (block.attention.wo, block.feed_forward.w2, block.feed_forward.w3):
+                _truncated_normal(linear.weight, branch, 2.0)
+        for linear in (self.output, self.motion_output):
+            _truncated_normal(linear.weight, config.dim**-0.5, 3.0)
+
+
+def _chunk_loss(rows: Tensor, labels: Tensor, weight: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    logits = F.linear(rows, weight).float()
+    hits = (logits.detach().argmax(dim=-1) == labels).sum().float()
+    return F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing), hits
+
+
+def _truncated_normal(weight: Tensor, std: float, cut: float) -> None:
+    nn.init.trunc_normal_(weight, std=std, a=-cut * std, b=cut * std)
