@@ -204,24 +204,27 @@ class UniMoTransformer(nn.Module):
 
     # ------------------------------------------------------------------ loss
 
-    def loss(self, tokens: Tensor, layout: SequenceLayout, label_smoothing: float = 0.0) -> ARLoss:
+    def loss(
+        self, tokens: Tensor, layout: SequenceLayout, label_smoothing: float = 0.0, labels: Tensor | None = None
+    ) -> ARLoss:
         """Cross-entropy of the target tokens, each against its own modality's vocabulary.
 
         Args:
             tokens: (B, S) int64 in the layout's order.
             layout: the layout of every row.
             label_smoothing: share of the target spread over the modality's vocabulary.
+            labels: (B, S) int64, the clean tokens where `tokens` carry noise; `tokens` themselves when left out.
 
         Returns:
             An :class:`ARLoss`; ``total`` is the mean over all target tokens of both modalities.
         """
-        hidden = self(tokens, layout)
+        hidden, clean = self(tokens, layout), tokens if labels is None else labels
         values: dict[int, tuple[Tensor, Tensor, int]] = {}
         for modality in (VISUAL, MOTION):
             positions = layout.targets(modality).to(tokens.device)
             rows = hidden[:, positions - 1].flatten(0, 1)
-            labels = tokens[:, positions].flatten()
-            values[modality] = self._cross_entropy(rows, labels, modality, label_smoothing)
+            wanted = clean[:, positions].flatten()
+            values[modality] = self._cross_entropy(rows, wanted, modality, label_smoothing)
         (visual, visual_hits, n_visual), (motion, motion_hits, n_motion) = values[VISUAL], values[MOTION]
         return ARLoss(
             total=(visual + motion) / (n_visual + n_motion),

@@ -1,7 +1,7 @@
 """The only training loop: optimiser, schedule, averaging, validation, checkpoints and logs for any `Task`.
 
-In: a task, its `OptimizationConfig`, a folder. Out: the trained (averaged) weights in `task.model`, `log.jsonl` with one
-JSON object a line, and checkpoints from which the same run goes on with the same numbers.
+In: a task, its `OptimizationConfig`, a folder. Out: the trained (averaged) weights in `task.model`, `log.jsonl` with
+one JSON object a line, and checkpoints from which the same run goes on with the same numbers.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ class Trainer:
 
     def save(self) -> Path:
         """Writes a checkpoint of this moment."""
-        return save_checkpoint(
-            self.folder, self.step, self.elapsed, self.task.model, self.average, self.optimizer
-        )
+        return save_checkpoint(self.folder, self.step, self.elapsed, self.task.model, self.average, self.optimizer)
 
     def _fraction(self) -> float:
         by_time = self.elapsed / (60 * self.config.minutes) if self.config.minutes else 0.0

@@ -1,0 +1,29 @@
+"""Errors of predicted motion over a set of clips, in the units users read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from unimo.body import load_body
+from unimo.metrics.pose import accel_mm_per_frame2, mpjpe_mm, pa_mpjpe_mm, rotation_error_deg, translation_error_m
+
+
+def clip_joints(parts: Mapping[str, Tensor], body: str = "open") -> Tensor:
+    """`rotations (N,T,22,3,3)`, `betas (N,T,10)`, `transl (N,T,3)` → joints (N,T,22,3) metres."""
+    flat = [parts[key].flatten(0, 1) for key in ("rotations", "betas", "transl")]
+    return load_body(body).joints(*flat).unflatten(0, parts["betas"].shape[:2])
+
+
+def pose_errors(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Errors of each clip, every value (N,): the mean over its frames. Both sides as `clip_joints` takes them."""
+    joints, true_joints = clip_joints(predicted), clip_joints(truth)
+    orientation = rotation_error_deg(predicted["rotations"][:, :, 0], truth["rotations"][:, :, 0])
+    return {
+        "mpjpe_mm": mpjpe_mm(joints, true_joints).mean(1),
+        "pa_mpjpe_mm": pa_mpjpe_mm(joints, true_joints).mean(1),
+        "accel_mm_per_frame2": accel_mm_per_frame2(joints, true_joints).mean(1),
+        "root_orientation_deg": orientation.mean(1),
+        "root_translation_m": translation_error_m(joints[:, :, 0], true_joints[:, :, 0]).mean(1),
+    }

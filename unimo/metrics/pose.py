@@ -1,0 +1,61 @@
+"""Errors of human pose and motion: arrays in, numbers out.
+
+Joints are (..., T, J, 3) metres with joint 0 the pelvis, rotations (..., 3, 3), both float tensors. Every function
+returns the error of each frame (or clip), so that the caller decides how to average; the unit stands in the name.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unimo.geometry.alignment import procrustes
+
+
+def mpjpe_mm(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean per-joint position error after moving both pelvises (joint 0) to the origin: (..., J, 3) → (...)."""
+    difference = (predicted - predicted[..., :1, :]) - (target - target[..., :1, :])
+    return 1000 * difference.norm(dim=-1).mean(dim=-1)
+
+
+def pa_mpjpe_mm(predicted: Tensor, target: Tensor) -> Tensor:
+    """MPJPE after the best similarity transform of each frame (never a mirror image): (..., J, 3) → (...)."""
+    goal = target.double()
+    return (1000 * (procrustes(predicted.double(), goal) - goal).norm(dim=-1).mean(dim=-1)).to(predicted.dtype)
+
+
+def accel_mm_per_frame2(predicted: Tensor, target: Tensor) -> Tensor:
+    """Error of the second difference of pelvis-aligned joints: (..., T, J, 3) → (..., T−2); times fps² it is mm/s²."""
+
+    def second(joints: Tensor) -> Tensor:
+        joints = joints - joints[..., :1, :]
+        return joints[..., 2:, :, :] - 2 * joints[..., 1:-1, :, :] + joints[..., :-2, :, :]
+
+    return 1000 * (second(predicted) - second(target)).norm(dim=-1).mean(dim=-1)
+
+
+def rotation_error_deg(predicted: Tensor, target: Tensor) -> Tensor:
+    """Angle between rotations, degrees: (..., 3, 3) → (...). Exact near 0° and 180° by the chord length."""
+    chord = (predicted - target).flatten(-2).norm(dim=-1)
+    return torch.rad2deg(2 * torch.asin((chord / 8**0.5).clamp(0, 1)))
+
+
+def translation_error_m(predicted: Tensor, target: Tensor) -> Tensor:
+    """Distance of two pelvis positions, metres: (..., 3) → (...)."""
+    return (predicted - target).norm(dim=-1)
+
+
+def drift_mm(predicted: Tensor, target: Tensor) -> Tensor:
+    """How far the pelvis has drifted at the last frame, the first frame's offset taken off: (..., T, 3) → (...)."""
+    end = (predicted[..., -1, :] - predicted[..., 0, :]) - (target[..., -1, :] - target[..., 0, :])
+    return 1000 * end.norm(dim=-1)
+
+
+def joint_speed_m_per_s(joints: Tensor, fps: float) -> Tensor:
+    """Mean speed of all joints between neighbouring frames: (..., T, J, 3) → (..., T−1)."""
+    return fps * (joints[..., 1:, :, :] - joints[..., :-1, :, :]).norm(dim=-1).mean(dim=-1)
+
+
+def codebook_use(ids: Tensor, size: int) -> float:
+    """Share of the codebook's `size` entries that occur among `ids` (any shape), pooled."""
+    return ids.unique().numel() / size
