@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import roma
 import torch
 from torch import Tensor
 
+from unimo.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
 from unimo.motion.motion import Motion
 
 NUM_FEATURES = 145
@@ -38,7 +38,7 @@ def to_features(body_pose: Tensor, betas: Tensor, global_orient: Tensor, transl:
         (..., T, 145) features.
     """
     axis_angle = torch.cat([global_orient[..., None, :], body_pose], dim=-2)
-    return rotations_to_features(roma.rotvec_to_rotmat(axis_angle), betas, transl)
+    return rotations_to_features(axis_angle_to_matrix(axis_angle), betas, transl)
 
 
 def rotations_to_features(rotations: Tensor, betas: Tensor, transl: Tensor) -> Tensor:
@@ -52,10 +52,9 @@ def rotations_to_features(rotations: Tensor, betas: Tensor, transl: Tensor) -> T
     Returns:
         (..., T, 145) features.
     """
-    # transposed: the two columns become two rows, so that flattening concatenates them
-    six = rotations[..., :2].transpose(-1, -2).flatten(-2)
+    sixd = matrix_to_sixd(rotations)
     steps = torch.cat([transl[..., :1, :], transl[..., 1:, :] - transl[..., :-1, :]], dim=-2)
-    return torch.cat([six[..., 1:, :].flatten(-2), betas, six[..., 0, :], steps], dim=-1)
+    return torch.cat([sixd[..., 1:, :].flatten(-2), betas, sixd[..., 0, :], steps], dim=-1)
 
 
 def from_features(features: Tensor) -> dict[str, Tensor]:
@@ -72,10 +71,9 @@ def from_features(features: Tensor) -> dict[str, Tensor]:
     """
     if features.shape[-1] != NUM_FEATURES:
         raise ValueError(f"expected {NUM_FEATURES} features a frame, got {features.shape[-1]}")
-    six = torch.cat([features[..., FEATURE_SLICES["orientation"]], features[..., FEATURE_SLICES["pose"]]], dim=-1)
-    columns = six.unflatten(-1, (-1, 2, 3)).transpose(-1, -2)
+    sixd = torch.cat([features[..., FEATURE_SLICES["orientation"]], features[..., FEATURE_SLICES["pose"]]], dim=-1)
     return {
-        "rotations": roma.special_gramschmidt(columns),
+        "rotations": sixd_to_matrix(sixd.unflatten(-1, (-1, 6))),
         "betas": features[..., FEATURE_SLICES["shape"]],
         "transl": features[..., FEATURE_SLICES["translation"]].cumsum(dim=-2),
     }

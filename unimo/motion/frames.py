@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import roma
 import torch
 
 from unimo.body import load_body
 from unimo.body.names import JOINT_NAMES, LEFT_RIGHT
 from unimo.errors import InputError
+from unimo.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from unimo.motion.motion import Motion
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ def transform_root(
         global_orient (T, 3) and transl (T, 3) after the map, float64.
     """
     rotation = np.broadcast_to(np.asarray(rotation, dtype=np.float64), (len(transl), 3, 3))
-    orient = roma.rotvec_to_rotmat(torch.from_numpy(np.asarray(global_orient, dtype=np.float64)))
-    turned = roma.rotmat_to_rotvec(torch.from_numpy(rotation.copy()) @ orient).numpy()
+    orient = axis_angle_to_matrix(torch.from_numpy(np.asarray(global_orient, dtype=np.float64)))
+    turned = matrix_to_axis_angle(torch.from_numpy(rotation.copy()) @ orient).numpy()
     pelvis = np.asarray(transl, dtype=np.float64) + rest_pelvis
     return turned, np.einsum("tij,tj->ti", rotation, pelvis) + offset - rest_pelvis
 

@@ -16,6 +16,7 @@ import roma
 import torch
 
 from unimo.errors import InputError
+from unimo.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 
 AXES = ("camera", "world")
 BODIES = ("open", "smplx")
@@ -131,7 +132,7 @@ class Motion:
             **fields: the other fields of `Motion`.
         """
         rotations = _checked("rotations", rotations, (None, NUM_BODY_JOINTS + 1, 3, 3))
-        axis_angle = roma.rotmat_to_rotvec(torch.from_numpy(rotations).double()).numpy()
+        axis_angle = matrix_to_axis_angle(torch.from_numpy(rotations).double()).numpy()
         return cls(
             body_pose=axis_angle[:, 1:], betas=betas, global_orient=axis_angle[:, 0], transl=transl, fps=fps, **fields
         )
@@ -142,7 +143,7 @@ class Motion:
 
     def rotations(self) -> np.ndarray:
         """Returns (T, 22, 3, 3) rotation matrices, joint 0 the global orientation."""
-        return roma.rotvec_to_rotmat(torch.from_numpy(self.axis_angles()).double()).float().numpy()
+        return axis_angle_to_matrix(torch.from_numpy(self.axis_angles()).double()).float().numpy()
 
     def with_constant_betas(self) -> Motion:
         """Returns the motion with its shape replaced by the mean over the clip."""
@@ -171,9 +172,9 @@ class Motion:
         cam2world = None
         if self.cam2world is not None:
             cam2world = linear(self.cam2world)
-            turn = roma.rotmat_to_rotvec(torch.from_numpy(self.cam2world[:, :3, :3]).double()).numpy()
+            turn = matrix_to_axis_angle(torch.from_numpy(self.cam2world[:, :3, :3]).double()).numpy()
             turn = slerp(turn[first], turn[second], weight)
-            cam2world[:, :3, :3] = roma.rotvec_to_rotmat(torch.from_numpy(turn)).numpy()
+            cam2world[:, :3, :3] = axis_angle_to_matrix(torch.from_numpy(turn)).numpy()
         pose = self.axis_angles()
         pose = slerp(pose[first], pose[second], weight[:, None])
         return replace(
