@@ -1,0 +1,369 @@
+"""A bundle: the folder of weights that `from_pretrained` loads, and the one place that writes one.
+
+In: a folder with `bundle.json` and, per component, `config.json` and `model.safetensors` (or shards with an index).
+Out: ready modules in float32, eval mode. Every file is checked against its recorded size and sha256, every tensor
+against the model: nothing missing, nothing left over. "debug" needs no folder: random weights, tiny sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from unimo.assets import bundle_path, config_path
+from unimo.config import load_config, to_dict
+from unimo.errors import CheckpointError, ConfigError
+from unimo.files import atomic_write
+
+if TYPE_CHECKING:
+    from ar_model import UniMoTransformer
+    from motion_tokenizer import MotionVQVAE
+    from visual_tokenizer import DiscreteVisualTokenizer
+
+FORMAT_VERSION = 1
+SHARD_BYTES = 15_000_000
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+@dataclass(frozen=True)
+class ComponentKind:
+    """A component of a bundle: its folder, its leaf package, and there its model and config classes."""
+
+    folder: str
+    package: str
+    model: str
+    config: str
+
+    def build(self, config: Any) -> nn.Module:
+        """A model with fresh weights."""
+        return getattr(importlib.import_module(self.package), self.model)(config)
+
+    @property
+    def config_class(self) -> type:
+        return getattr(importlib.import_module(self.package), self.config)
+
+
+COMPONENTS = {
+    kind.folder: kind
+    for kind in (
+        ComponentKind("motion_tokenizer", "motion_tokenizer", "MotionVQVAE", "MotionTokenizerConfig"),
+        ComponentKind(
+            "visual_tokenizer/discrete", "visual_tokenizer", "DiscreteVisualTokenizer", "VisualTokenizerConfig"
+        ),
+        ComponentKind("ar_model", "ar_model", "UniMoTransformer", "ARConfig"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Size in bytes and sha256 of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class BundleSettings:
+    """The clip geometry that all components of a bundle share.
+
+    Attributes:
+        fps: frame rate of the tokens.
+        frames: T, the trained window, 1 + 8n.
+        side: pixels of the square frame.
+        canonical_focal: focal length of the tokens' camera, in sides of the square.
+        body: body model that the betas belong to.
+    """
+
+    fps: float
+    frames: int
+    side: int
+    canonical_focal: float
+    body: str = "open"
+
+    def __post_init__(self) -> None:
+        if self.frames < 9 or self.frames % 8 != 1:
+            raise ValueError(f"frames must be 1 + 8n with n >= 1, not {self.frames}")
+        if min(self.fps, self.side, self.canonical_focal) <= 0:
+            raise ValueError("fps, side and canonical_focal must be positive")
+        if self.body not in ("open", "smplx"):
+            raise ValueError(f"body must be open or smplx, not {self.body!r}")
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """What `bundle.json` holds.
+
+    Attributes:
+        format_version: layout of the folder.
+        name: short name.
+        settings: clip geometry.
+        components: per component folder, per file name, its record.
+        licence: SPDX id or sentence for the weights.
+        training: free-form provenance (data, steps, commit).
+    """
+
+    format_version: int
+    name: str
+    settings: BundleSettings
+    components: dict[str, dict[str, FileRecord]] = field(default_factory=dict)
+    licence: str = ""
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+class Bundle:
+    """A checked bundle whose components load when first asked for.
+
+    Attributes:
+        path: the folder, or None for "debug".
+        info: what bundle.json says.
+    """
+
+    def __init__(self, path: Path | None, info: BundleInfo) -> None:
+        self.path, self.info = path, info
+
+    @property
+    def settings(self) -> BundleSettings:
+        return self.info.settings
+
+    @cached_property
+    def motion_tokenizer(self) -> MotionVQVAE:
+        """Raises CheckpointError when files or tensors do not fit; so do the other two."""
+        return self._load("motion_tokenizer")
+
+    @cached_property
+    def visual_tokenizer(self) -> DiscreteVisualTokenizer:
+        return self._load("visual_tokenizer/discrete")
+
+    @cached_property
+    def ar_model(self) -> UniMoTransformer:
+        return self._load("ar_model")
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identifies the bundle: the hash of bundle.json, which holds those of all files ("debug": random weights)."""
+        return file_record(self.path / "bundle.json").sha256 if self.path else "debug"
+
+    def verify(self) -> None:
+        """Checks every file of every component against bundle.json, without building models.
+
+        Raises:
+            CheckpointError: naming the first file that is missing or differs.
+        """
+        for name in self.info.components:
+            self._verified_files(name)
+
+    def _load(self, name: str) -> Any:
+        kind = COMPONENTS[name]
+        if self.path is None:
+            config = load_config(kind.config_class, config_path(name.split("/")[0], "debug"))
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                return kind.build(config).eval()
+        files = self._verified_files(name)
+        config = load_config(kind.config_class, files["config.json"])
+        model = kind.build(config)
+        load_strictly(model, _read_tensors(files, self.path / name), self.path / name)
+        return model.float().eval()
+
+    def _verified_files(self, name: str) -> dict[str, Path]:
+        assert self.path is not None
+        folder = self.path / name
+        if name not in self.info.components:
+            have = ", ".join(self.info.components) or "none"
+            raise CheckpointError(
+                f"The bundle has no component {name!r} (it has: {have}).", str(self.path / "bundle.json")
+            )
+        files = {}
+        for file, expected in self.info.components[name].items():
+            path = folder / file
+            if Path(file).name != file:
+                raise CheckpointError(f"bundle.json names a file outside its component: {file!r}.", str(self.path))
+            if not path.is_file():
+                raise CheckpointError("A file of the bundle is missing.", str(path), "fetch the bundle again")
+            if file_record(path) != expected:
+                what = f"{file} differs from what bundle.json records (sha256 or size): it is damaged or was changed."
+                raise CheckpointError(what, str(path), "fetch the bundle again")
+            files[file] = path
+        if "config.json" not in files:
+            raise CheckpointError(f"The component {name!r} has no config.json.", str(folder), "fetch the bundle again")
+        return files
+
+
+def load_bundle(name_or_path: str | Path = "mini") -> Bundle:
+    """Opens a bundle; weights are read when a component is first used.
+
+    Args:
+        name_or_path: a folder, "mini" (shipped), "debug" (random weights) or a Hugging Face id.
+
+    Raises:
+        MissingAssetError: no such bundle.
+        CheckpointError: bundle.json is missing, malformed or of a newer format.
+    """
+    if str(name_or_path) == "debug":
+        settings = load_config(BundleSettings, config_path("bundle", "debug"))
+        return Bundle(None, BundleInfo(FORMAT_VERSION, "debug", settings, {name: {} for name in COMPONENTS}))
+    path = bundle_path(name_or_path)
+    file = path / "bundle.json"
+    if not file.is_file():
+        raise CheckpointError("The folder holds no bundle.json, so it is no bundle.", str(path), "'mini' or 'debug'")
+    try:
+        info = load_config(BundleInfo, json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, ConfigError) as error:
+        reason = error.what if isinstance(error, ConfigError) else str(error)
+        raise CheckpointError(f"bundle.json cannot be understood: {reason}", str(file)) from error
+    if info.format_version != FORMAT_VERSION:
+        what = f"bundle.json has format {info.format_version}; this version of UniMo reads format {FORMAT_VERSION}."
+        raise CheckpointError(what, str(file), "update UniMo")
+    return Bundle(path, info)
+
+
+def save_bundle(
+    folder: str | Path,
+    name: str,
+    settings: BundleSettings,
+    components: Mapping[str, nn.Module],
+    training: Mapping[str, Any] | None = None,
+    licence: str = "Apache-2.0",
+) -> Bundle:
+    """Writes components and seals the folder; components already there and not given again stay.
+
+    Args:
+        folder: made when missing.
+        name: short name of the bundle.
+        settings: clip geometry.
+        components: modules by component folder (a key of `COMPONENTS`), each with its config as `.config`.
+        training: provenance, plain JSON.
+        licence: of the weights.
+    """
+    folder = Path(folder)
+    (folder / "bundle.json").unlink(missing_ok=True)
+    for component, model in components.items():
+        save_component(folder, component, model)
+    return seal_bundle(folder, name, settings, training, licence)
+
+
+def save_component(folder: str | Path, name: str, model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
+    """Writes `folder/name/config.json` and the weights, replacing what stood there; `seal_bundle` must follow.
+
+    Matrices are stored in `dtype`; vectors (norms, biases, statistics), integers and what would overflow stay.
+    """
+    if name not in COMPONENTS:
+        raise ConfigError(f"There is no component called {name!r}.", None, f"one of: {', '.join(COMPONENTS)}")
+    target = Path(folder) / name
+    for old in [*target.glob("model*.safetensors"), target / _INDEX]:
+        old.unlink(missing_ok=True)
+    with atomic_write(target / "config.json") as path:
+        path.write_text(json.dumps(to_dict(model.config), indent=2) + "\n")
+    shards = _shards({key: _stored(value, dtype) for key, value in model.state_dict().items()})
+    if len(shards) == 1:
+        with atomic_write(target / _SINGLE) as path:
+            save_file(shards[0], path)
+        return
+    where: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        where |= dict.fromkeys(shard, file)
+        with atomic_write(target / file) as path:
+            save_file(shard, path)
+    with atomic_write(target / _INDEX) as path:
+        path.write_text(json.dumps({"weight_map": where}, indent=1) + "\n")
+
+
+def seal_bundle(
+    folder: str | Path,
+    name: str,
+    settings: BundleSettings,
+    training: Mapping[str, Any] | None = None,
+    licence: str = "Apache-2.0",
+) -> Bundle:
+    """Writes bundle.json over the components that lie in `folder`; arguments as in `save_bundle`."""
+    folder = Path(folder)
+    components = {}
+    for component in COMPONENTS:
+        if (folder / component / "config.json").is_file():
+            files = sorted((folder / component).glob("*.json")) + sorted((folder / component).glob("*.safetensors"))
+            components[component] = {file.name: file_record(file) for file in files}
+    info = BundleInfo(FORMAT_VERSION, name, settings, components, licence, dict(training or {}))
+    with atomic_write(folder / "bundle.json") as path:
+        path.write_text(json.dumps(to_dict(info), indent=2) + "\n")
+    return Bundle(folder, info)
+
+
+def file_record(path: Path) -> FileRecord:
+    """Size and sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return FileRecord(path.stat().st_size, digest.hexdigest())
+
+
+def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Puts tensors into a model.
+
+    Raises:
+        CheckpointError: a key is missing or unexpected, or a shape differs; `where` is named.
+    """
+    wanted = model.state_dict()
+    problems = {
+        "missing": sorted(wanted.keys() - tensors.keys()),
+        "unexpected": sorted(tensors.keys() - wanted.keys()),
+        "of another shape": sorted(k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape),
+    }
+    found = [
+        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' * (len(keys) > 3)})"
+        for kind, keys in problems.items()
+        if keys
+    ]
+    if found:
+        raise CheckpointError(f"The weights do not fit the model: {'; '.join(found)}.", str(where))
+    model.load_state_dict(dict(tensors), strict=True)
+
+
+def _read_tensors(files: Mapping[str, Path], folder: Path) -> dict[str, Tensor]:
+    weights = [path for name, path in files.items() if name.endswith(".safetensors")]
+    if not weights:
+        raise CheckpointError("The component has no weights.", str(folder / _SINGLE), "fetch the bundle again")
+    tensors: dict[str, Tensor] = {}
+    for path in weights:
+        try:
+            tensors |= load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(
+                f"The weights cannot be read: {error}", str(path), "fetch the bundle again"
+            ) from error
+    return tensors
+
+
+def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
+    value = value.detach().cpu()
+    if value.is_floating_point() and value.ndim > 1:
+        half = value.to(dtype)
+        value = half if torch.isfinite(half).all() else value
+    return value.contiguous().clone()
+
+
+def _shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Splits tensors, in order, into groups of at most `SHARD_BYTES` less a margin for the header."""
+    shards: list[dict[str, Tensor]] = [{}]
+    room = limit = SHARD_BYTES - 500_000
+    for key, value in tensors.items():
+        size = value.numel() * value.element_size()
+        if shards[-1] and size > room:
+            shards.append({})
+            room = limit
+        shards[-1][key] = value
+        room -= size
+    return shards
