@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from unimo.errors import InputError
@@ -60,11 +61,11 @@ class Letterbox:
         """Where the source's upper edge stands in the square, in pixels (a fraction is possible)."""
         return (self.side - self.src_h * self.scale) / 2
 
-    def to_square(self, points: np.ndarray) -> np.ndarray:
+    def to_square(self, points: ArrayLike) -> np.ndarray:
         """Maps points (..., 2) in source pixels (x, y) to pixels of the square, float64."""
         return np.asarray(points, np.float64) * self.scale + (self.pad_x, self.pad_y)
 
-    def from_square(self, points: np.ndarray) -> np.ndarray:
+    def from_square(self, points: ArrayLike) -> np.ndarray:
         """Maps points (..., 2) in pixels of the square (x, y) to source pixels, float64; the inverse of `to_square`."""
         return (np.asarray(points, np.float64) - (self.pad_x, self.pad_y)) / self.scale
 

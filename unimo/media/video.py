@@ -135,6 +135,10 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         if container.format.name == "tty":
             streams = []
+        if not container.streams and _is_mp4(path):
+            raise InputError(
+                "this file is not a video that can be read (its index, 'moov', is damaged)", str(path), _CUT
+            )
         if not streams:
             what = "this file has sound but no picture" if container.streams.audio else "this file holds no video"
             raise InputError(what, str(path), "give a video file")
