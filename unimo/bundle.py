@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from unimo.assets import bundle_path, config_path
-from unimo.config import load_config, to_dict
+from unimo.config import load_config, read_yaml, to_dict
 from unimo.errors import CheckpointError, ConfigError
 from unimo.files import atomic_write
 
@@ -51,7 +51,13 @@ class ComponentKind:
 
     @property
     def config_class(self) -> type:
+        """The frozen dataclass of its sizes."""
         return getattr(importlib.import_module(self.package), self.config)
+
+    def preset(self, name: str) -> Any:
+        """The `model` part of the training configuration `configs/<kind>/<name>.yaml`."""
+        path = config_path(self.folder.split("/")[0], name)
+        return load_config(self.config_class, read_yaml(path).get("model", {}))
 
 
 COMPONENTS = {
@@ -167,7 +173,7 @@ class Bundle:
     def _load(self, name: str) -> Any:
         kind = COMPONENTS[name]
         if self.path is None:
-            config = load_config(kind.config_class, config_path(name.split("/")[0], "debug"))
+            config = kind.preset("debug")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 return kind.build(config).eval()

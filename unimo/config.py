@@ -39,7 +39,7 @@ def load_config(cls: type[Config], source: str | Path | Mapping[str, Any], overr
         ConfigError: missing or malformed file, unknown key (with a "did you mean"), wrong type, refused value.
     """
     where = "the given mapping" if isinstance(source, Mapping) else str(source)
-    values = dict(source) if isinstance(source, Mapping) else _read_yaml(Path(source))
+    values = dict(source) if isinstance(source, Mapping) else read_yaml(Path(source))
     for override in overrides:
         values = _with_override(values, override)
     _refuse_unknown(cls, values, "", where)
@@ -65,7 +65,12 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping a YAML or JSON file holds, unchecked.
+
+    Raises:
+        ConfigError: missing, unreadable, or not a mapping.
+    """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
