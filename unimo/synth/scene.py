@@ -1,0 +1,239 @@
+"""A scene: everything about a synthetic clip that one seed decides, before any pixel is drawn.
+
+In: mocap motions (world, y up), a seed, a `SceneConfig`. Out: a `Scene` with the motion in its camera's frame, the
+camera, joints in space and in the picture, and who stands in which room. No rendering: about a millisecond a scene, so
+the same code feeds the motion tokenizer. One seed gives the same bits whatever the number of workers.
+Metres, radians, seconds, pixels; camera axes are OpenCV's, the world is y up with the floor at y = 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from unimo.errors import ConfigError
+from unimo.motion.motion import Motion
+from unimo.render.shading import Vector
+from unimo.synth.appearance import Appearance, sample_appearance
+from unimo.synth.background import Room, list_images, room_colors, sample_room
+from unimo.synth.camera import CameraPath, Framing, frame_person
+from unimo.synth.puppet import Puppet, load_puppet
+from unimo.synth.windows import NamedMotion, Window, WindowSampler
+
+_FEET = (7, 8, 10, 11)
+_ATTEMPTS = 12
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """What synthetic clips look like; ranges are (low, high) of a uniform draw.
+
+    Attributes:
+        side: height and width in pixels.
+        frames: frames a clip.
+        fps: frames per second.
+        body: "open" or "smplx".
+        focal: focal length as a multiple of the side.
+        height_fraction: share of the picture's height of the person when standing.
+        pitch_degrees: largest tilt of the camera up or down.
+        roll_degrees: standard deviation of the camera's roll.
+        camera_height: metres above the floor.
+        margin: free border around the whole movement, as a share of the side.
+        camera_moves: chance of a slow camera move.
+        speed: playback speed of the source motion.
+        mirror: chance of exchanging left and right.
+        shape_scale: standard deviation of betas.
+        shape_limit: betas are clipped to this.
+        rarity: 0 draws motions by duration, 1 gives every subject the same share.
+        images: folder of background pictures, or None for rooms only.
+    """
+
+    side: int = 128
+    frames: int = 17
+    fps: float = 15.0
+    body: str = "open"
+    focal: tuple[float, float] = (0.9, 1.6)
+    height_fraction: tuple[float, float] = (0.60, 0.95)
+    pitch_degrees: float = 10.0
+    roll_degrees: float = 1.0
+    camera_height: tuple[float, float] = (0.4, 2.2)
+    margin: float = 0.03
+    camera_moves: float = 0.3
+    speed: tuple[float, float] = (0.8, 1.2)
+    mirror: float = 0.5
+    shape_scale: float = 1.0
+    shape_limit: float = 2.0
+    rarity: float = 0.0
+    images: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.side < 16 or self.frames < 1 or self.fps <= 0:
+            raise ConfigError(f"impossible clip: side {self.side}, frames {self.frames}, fps {self.fps:g}")
+        for name in ("focal", "height_fraction", "camera_height", "speed"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ConfigError(f"{name} must be a range 0 < low <= high, not {low:g}..{high:g}")
+        if not 0 <= self.margin < 0.4:
+            raise ConfigError(f"margin must be in 0..0.4, not {self.margin:g}")
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """Light of a scene: direction towards the sun in world axes, colours RGB in 0..1; see `unimo.render.shading`."""
+
+    direction: Vector
+    sun: Vector
+    sky: Vector
+    ground: Vector
+    rim: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One clip before rendering.
+
+    Attributes:
+        seed: the seed that made it.
+        source, subject: name and subject of the mocap clip; start, speed, mirrored: which part and how.
+        motion: camera axes, with `cam2world` and `intrinsics`.
+        keypoints3d: (T, 22, 3) float32 joints, camera axes, metres.
+        keypoints2d: (T, 22, 2) float32 joints, pixels.
+        height_fraction: share of the picture's height of the person when standing.
+        in_frame: the whole movement is inside the picture.
+        appearance, room, lamp: what is drawn.
+    """
+
+    seed: int
+    source: str
+    subject: str
+    start: float
+    speed: float
+    mirrored: bool
+    motion: Motion
+    keypoints3d: np.ndarray
+    keypoints2d: np.ndarray
+    height_fraction: float
+    in_frame: bool
+    appearance: Appearance
+    room: Room
+    lamp: Lamp
+    side: int
+
+
+class SceneSampler:
+    """Draws the scenes of one library and configuration; build it once, then call `sample` for each seed."""
+
+    def __init__(self, library: Sequence[NamedMotion], config: SceneConfig) -> None:
+        self.library, self.config = library, config
+        self._puppet = load_puppet(config.body)
+        seconds = (config.frames - 1) / config.fps
+        self._windows = WindowSampler(library, seconds, config.speed, config.rarity)
+        self._images = list_images(Path(config.images)) if config.images else ()
+        self._framing = Framing(
+            focal=config.focal, height_fraction=config.height_fraction, pitch=np.radians(config.pitch_degrees),
+            roll=np.radians(config.roll_degrees), camera_height=config.camera_height, margin=config.margin,
+            move_chance=0.0 if config.images else config.camera_moves,
+        )  # fmt: skip
+
+    def sample(self, seed: int) -> Scene:
+        """The scene of one seed."""
+        config, puppet = self.config, self._puppet
+        movement, looks = (np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2))
+        betas = np.clip(movement.normal(size=10) * config.shape_scale, -config.shape_limit, config.shape_limit)
+        betas = betas.astype(np.float32).astype(np.float64)
+        rest, stature = puppet.rest_joints(betas), puppet.stature_of(betas)
+        for _ in range(_ATTEMPTS):  # a window that cannot be framed well makes way for another
+            window = self._windows.draw(movement, config.frames, config.mirror)
+            world, places, pelvis = _stand(window, puppet, rest)
+            outline = puppet.outline(world, places) + pelvis[:, None]
+            camera = frame_person(movement, outline, stature, self._framing)
+            if camera.fits and camera.height_fraction >= config.height_fraction[0]:
+                break
+        room = sample_room(looks, self._images)
+        motion, keypoints3d = self._in_camera(window, world[:, 0], places, pelvis, rest, betas, camera)
+        flat = keypoints3d[..., :2] / keypoints3d[..., 2:]
+        return Scene(
+            seed=seed, source=window.name, subject=window.subject, start=window.start, speed=window.speed,
+            mirrored=window.mirrored, motion=motion, keypoints3d=keypoints3d.astype(np.float32),
+            keypoints2d=((camera.focal * flat + 0.5) * config.side).astype(np.float32),
+            height_fraction=camera.height_fraction, in_frame=camera.fits,
+            appearance=sample_appearance(looks, room_colors(room)), room=room, lamp=_sample_lamp(looks),
+            side=config.side,
+        )  # fmt: skip
+
+    def _in_camera(
+        self, window: Window, root: np.ndarray, places: np.ndarray, pelvis: np.ndarray, rest: np.ndarray,
+        betas: np.ndarray, camera: CameraPath,
+    ) -> tuple[Motion, np.ndarray]:
+        """The motion in camera axes and its joints (T, 22, 3); SMPL-X turns about J0, so transl = pelvis - J0."""
+        config, frames = self.config, len(root)
+        orient = Rotation.from_matrix(camera.rotation.transpose(0, 2, 1) @ root).as_rotvec()
+        joints = camera.to_camera(places + pelvis[:, None])
+        cam2world = np.tile(np.eye(4), (frames, 1, 1))
+        cam2world[:, :3, :3], cam2world[:, :3, 3] = camera.rotation, camera.position
+        focal, centre = camera.focal * config.side, config.side / 2
+        motion = Motion(
+            body_pose=window.pose[:, 1:], betas=betas, global_orient=orient, transl=joints[:, 0] - rest[0],
+            fps=config.fps, axes="camera", body=config.body, cam2world=cam2world,
+            intrinsics=np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1.0]]),
+        )  # fmt: skip
+        return motion, joints
+
+
+_last: SceneSampler | None = None
+
+
+def scene_sampler(library: Sequence[NamedMotion], config: SceneConfig) -> SceneSampler:
+    """The sampler of this library and configuration; the last one made is kept."""
+    global _last
+    if _last is None or _last.library is not library or _last.config != config:
+        _last = SceneSampler(library, config)
+    return _last
+
+
+def sample_scene(library: Sequence[NamedMotion], seed: int, config: SceneConfig) -> Scene:
+    """The scene of one seed: a pure function of library, seed and configuration.
+
+    Raises:
+        InputError: no motion of the library is long enough, or one is not in world axes.
+    """
+    return scene_sampler(library, config).sample(seed)
+
+
+def _stand(window: Window, puppet: Puppet, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Puts another body into the window's motion: strides scale with the legs, the lowest foot keeps its height.
+
+    Returns:
+        World rotations (T, 22, 3, 3), joints about the pelvis (T, 22, 3), pelvis (T, 3), all world axes.
+    """
+    rotations = Rotation.from_rotvec(window.pose.reshape(-1, 3)).as_matrix().reshape(*window.pose.shape, 3)
+    world, places = puppet.pose(rotations, rest)
+    actor = load_puppet(window.body)
+    actor_rest = actor.rest_joints(window.betas)
+    _, actor_places = actor.pose(rotations, actor_rest)
+    pelvis = window.pelvis * (_leg_length(rest) / _leg_length(actor_rest))
+    lowest = (actor_places + window.pelvis[:, None])[:, _FEET, 1].min()
+    pelvis[:, 1] += lowest - (places + pelvis[:, None])[:, _FEET, 1].min()
+    return world, places, pelvis
+
+
+def _leg_length(rest: np.ndarray) -> float:
+    return float(np.linalg.norm(rest[1] - rest[4]) + np.linalg.norm(rest[4] - rest[7]))
+
+
+def _sample_lamp(rng: np.random.Generator) -> Lamp:
+    azimuth, height = rng.uniform(-np.pi, np.pi), rng.uniform(0.4, 1.2)
+    direction = (np.cos(height) * np.sin(azimuth), np.sin(height), np.cos(height) * np.cos(azimuth))
+    warm = rng.uniform(-0.06, 0.06)
+    tint = np.array([1.0 + warm, 1.0, 1.0 - warm])
+    sun, sky, ground = rng.uniform(0.25, 0.65), rng.uniform(0.5, 0.7), rng.uniform(0.3, 0.5)
+
+    def triple(values: np.ndarray) -> Vector:
+        return float(values[0]), float(values[1]), float(values[2])
+
+    return Lamp(triple(np.array(direction)), triple(sun * tint), triple(sky * np.ones(3)), triple(ground * np.ones(3)),
+                float(rng.uniform(0.15, 0.35)))
