@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 RATE_KEYS = ("fps", "mocap_frame_rate", "mocap_framerate")
+KNOWN_KEYS = {"poses", "root_orient", "pose_body", "trans", "betas", "gender", "surface_model_type", *RATE_KEYS}
+KNOWN_KEYS |= {"unimo_format", "axes", "body", "cam2world", "intrinsics", "extras"}
 SMPLX_POSE = 165
 # width of `poses`: SMPL without and with hands' roots, SMPL-H, SMPL-X; all start with root 3 and 21 body joints
 POSE_WIDTHS = (66, 72, 156, SMPLX_POSE)
@@ -100,25 +103,22 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Reads the keys we know; others (markers, labels, ...) are never opened."""
     if not path.is_file():
         raise InputError("no motion file here", where=str(path), fix="give the path of a .npz file")
-    known = {"poses", "root_orient", "pose_body", "trans", "betas", "gender", "surface_model_type", "unimo_format"}
-    known |= {"axes", "body", "cam2world", "intrinsics", "extras", *RATE_KEYS}
+    if not zipfile.is_zipfile(path):
+        what = "not a .npz file (pickled files are never opened: they can run code)"
+        raise InputError(what, where=str(path), fix="give a .npz file of plain arrays")
     key = None
+    arrays = {}
     try:
         with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError("a single array, not a motion file", where=str(path), fix="give a .npz file")
-            arrays = {}
-            for key in sorted(known & set(file.files)):
+            for key in sorted(KNOWN_KEYS & set(file.files)):
                 arrays[key] = file[key]
-            return arrays
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
-        if "pickle" in str(error).lower():
-            what = f"{key or 'the file'} holds pickled Python objects, which are never opened: they can run code"
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        if "allow_pickle" in str(error):
+            what = f"{key} holds pickled Python objects, which are never opened: they can run code"
             fix = "save plain arrays: np.savez(path, **{name: np.asarray(value, dtype=np.float32)})"
             raise InputError(what, where=str(path), fix=fix) from error
-        raise InputError(
-            f"not a readable .npz file ({error})", where=str(path), fix="copy or export it anew"
-        ) from error
+        raise InputError(f"a damaged .npz file ({error})", where=str(path), fix="copy or export it anew") from error
+    return arrays
 
 
 def _our_motion(arrays: Mapping[str, np.ndarray]) -> Motion:
@@ -151,13 +151,15 @@ def _amass_motion(arrays: Mapping[str, np.ndarray]) -> Motion:
     fields = _parameters(arrays)
     model = _text(arrays, "surface_model_type", "smplx" if _pose_width(arrays) == SMPLX_POSE else "smplh")
     extras: dict[str, Any] = {"source": "amass", "source_model": model, "source_gender": _text(arrays, "gender", "")}
-    if model != "smplx":
+    # AMASS also writes "smplx_locked_head"
+    is_smplx = model.startswith("smplx")
+    if not is_smplx:
         fields["betas"] = np.zeros(NUM_BETAS, dtype=np.float32)
     motion = Motion(
-        **fields, fps=_frame_rate(arrays), axes="world", body="smplx" if model == "smplx" else "open", extras=extras
+        **fields, fps=_frame_rate(arrays), axes="world", body="smplx" if is_smplx else "open", extras=extras
     )
     # source and target differ for SMPL-H: the pelvis turns about the rest pelvis of the file's own body
-    if model == "smplx":
+    if is_smplx:
         source = target = _licensed_rest_pelvis(motion)
     else:
         source, target = SMPLH_REST_PELVIS, rest_pelvis_of(motion, load_body("open"))
