@@ -23,7 +23,7 @@ class CameraPath:
         rotation: (T, 3, 3) camera axes to world axes.
         position: (T, 3) metres, world.
         focal: focal length as a multiple of the picture's side.
-        height_fraction: how much of the picture's height the person would fill standing at the target.
+        height_fraction: how much of the picture's height the person would fill standing where it is farthest.
         fits: the whole outline is inside the margins in every frame.
     """
 
@@ -63,12 +63,13 @@ class Framing:
 
 def look_rotation(heading: np.ndarray, pitch: np.ndarray, roll: float) -> np.ndarray:
     """Camera-to-world rotations (T, 3, 3); heading turns about the vertical, positive pitch looks down."""
-    zero = np.zeros_like(heading)
-    forward = np.stack([np.cos(pitch) * np.sin(heading), -np.sin(pitch), np.cos(pitch) * np.cos(heading)], axis=-1)
-    right = np.stack([-np.cos(heading), zero, np.sin(heading)], axis=-1)
-    down = np.cross(forward, right)
+    turn_cos, turn_sin, tilt_cos, tilt_sin = np.cos(heading), np.sin(heading), np.cos(pitch), np.sin(pitch)
+    level = np.empty((len(heading), 3, 3))
+    level[:, :, 0] = np.stack([-turn_cos, np.zeros_like(heading), turn_sin], axis=-1)
+    level[:, :, 1] = np.stack([-tilt_sin * turn_sin, -tilt_cos, -tilt_sin * turn_cos], axis=-1)
+    level[:, :, 2] = np.stack([tilt_cos * turn_sin, -tilt_sin, tilt_cos * turn_cos], axis=-1)
     cos, sin = np.cos(roll), np.sin(roll)
-    return np.stack([cos * right + sin * down, cos * down - sin * right, forward], axis=-1)
+    return level @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
 def frame_person(rng: np.random.Generator, outline: np.ndarray, stature: float, framing: Framing) -> CameraPath:
@@ -92,7 +93,7 @@ def frame_person(rng: np.random.Generator, outline: np.ndarray, stature: float, 
     target = 0.5 * (outline.min(axis=(0, 1)) + outline.max(axis=(0, 1)))
     distance, shift = focal * stature / fraction, np.zeros(2)
     allowed = 1.0 - 2.0 * framing.margin
-    for _ in range(4):  # perspective makes size and place depend on each other
+    for _ in range(3):  # perspective makes size and place depend on each other
         path = _path(MOVES[kind], sway, target, distance, heading, pitch, roll, shift, focal, framing)
         low, high = _picture_box(path, outline)
         needed = float((high - low).max()) / allowed
@@ -103,7 +104,8 @@ def frame_person(rng: np.random.Generator, outline: np.ndarray, stature: float, 
     path = _path(MOVES[kind], sway, target, distance, heading, pitch, roll, shift, focal, framing)
     box = np.abs(_picture_box(path, outline)).max()
     fits = bool(box <= 0.5 - 0.3 * framing.margin) and bool(path.position[:, 1].min() > 0.1)
-    return replace(path, height_fraction=focal * stature / distance, fits=fits)
+    farthest = float(path.to_camera(outline)[..., 2].mean(axis=1).max())
+    return replace(path, height_fraction=focal * stature / farthest, fits=fits)
 
 
 def _path(

@@ -120,7 +120,9 @@ def _fold_weights(weights: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4)
 def load_puppet(name: str = "open", target_faces: int = 3000) -> Puppet:
-    """The puppet of a body of `unimo.body`, made once a process. Pose-dependent bulges of the licensed body are left out.
+    """The puppet of a body of `unimo.body`, made once a process.
+
+    Pose-dependent bulges of the licensed body are left out.
 
     Args:
         name: "open" or "smplx".

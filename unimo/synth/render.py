@@ -108,13 +108,13 @@ def _lit_colors(scene: Scene, vertices: np.ndarray, puppet: Puppet) -> np.ndarra
     """(T, V, 3) float32 in 0..1."""
     assert scene.motion.cam2world is not None
     to_world = scene.motion.cam2world[:, :3, :3]
-    lamp = scene.lamp
+    lamp = scene.looks.lamp
     light = Light(
         direction=np.asarray(lamp.direction, np.float32) @ to_world, up=to_world[:, 1], sun=lamp.sun, sky=lamp.sky,
         ground=lamp.ground, rim=lamp.rim,
     )  # fmt: skip
     to_viewer = -vertices / np.linalg.norm(vertices, axis=-1, keepdims=True)
-    albedo = vertex_colors(scene.appearance, puppet.regions)
+    albedo = vertex_colors(scene.looks.appearance, puppet.regions)
     return shade(albedo, puppet.topology.normals(vertices), light, to_viewer)
 
 
@@ -122,17 +122,17 @@ def _backgrounds(scene: Scene) -> np.ndarray:
     """(T, H, W, 3) uint8: the room with the person's shadow."""
     cam2world, intrinsics = scene.motion.cam2world, scene.motion.intrinsics
     assert cam2world is not None and intrinsics is not None
-    if scene.room.image is not None:
-        return np.repeat(picture_view(scene.room, scene.side)[None], len(cam2world), axis=0)
+    if scene.looks.room.image is not None:
+        return np.repeat(picture_view(scene.looks.room, scene.side)[None], len(cam2world), axis=0)
     joints = np.einsum("tij,tnj->tni", cam2world[:, :3, :3], scene.keypoints3d) + cam2world[:, None, :3, 3]
     middle, forward = joints[:, 0].mean(axis=0), cam2world[0, :3, 2]
-    place = np.array([middle[0], middle[2], np.arctan2(forward[0], forward[2]) + scene.room.yaw])
+    place = np.array([middle[0], middle[2], np.arctan2(forward[0], forward[2]) + scene.looks.room.yaw])
     still = bool(np.ptp(cam2world, axis=0).max() < 1e-6)
-    view = view_room(scene.room, cam2world[0], intrinsics, scene.side, place)
+    view = view_room(scene.looks.room, cam2world[0], intrinsics, scene.side, place)
     frames = []
     for t in range(len(cam2world)):
         if t and not still:
-            view = view_room(scene.room, cam2world[t], intrinsics, scene.side, place)
+            view = view_room(scene.looks.room, cam2world[t], intrinsics, scene.side, place)
         casters = np.array([[*joints[t, joint], radius] for joint, radius in _SHADOWS])
-        frames.append(cast_shadow(view, casters, scene.room.shadow))
+        frames.append(cast_shadow(view, casters, scene.looks.room.shadow))
     return np.stack(frames)

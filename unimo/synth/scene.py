@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from unimo.synth.windows import NamedMotion, Window, WindowSampler
 
 _FEET = (7, 8, 10, 11)
 _ATTEMPTS = 12
+# a person who walks away may shrink to this share of the smallest wanted height
+FARTHEST_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,15 @@ class Lamp:
     rim: float
 
 
+@dataclass(frozen=True)
+class Looks:
+    """What a clip looks like, apart from motion and camera."""
+
+    appearance: Appearance
+    room: Room
+    lamp: Lamp
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One clip before rendering.
@@ -104,7 +116,8 @@ class Scene:
         keypoints2d: (T, 22, 2) float32 joints, pixels.
         height_fraction: share of the picture's height of the person when standing.
         in_frame: the whole movement is inside the picture.
-        appearance, room, lamp: what is drawn.
+        side: height and width of the picture in pixels.
+        images: pictures that may replace the room.
     """
 
     seed: int
@@ -118,10 +131,15 @@ class Scene:
     keypoints2d: np.ndarray
     height_fraction: float
     in_frame: bool
-    appearance: Appearance
-    room: Room
-    lamp: Lamp
     side: int
+    images: tuple[str, ...]
+
+    @cached_property
+    def looks(self) -> Looks:
+        """Who stands in which room and light; drawn when first asked for, since motion alone needs none of it."""
+        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed).spawn(2)[1]))
+        room = sample_room(rng, self.images)
+        return Looks(sample_appearance(rng, room_colors(room)), room, _sample_lamp(rng))
 
 
 class SceneSampler:
@@ -142,7 +160,7 @@ class SceneSampler:
     def sample(self, seed: int) -> Scene:
         """The scene of one seed."""
         config, puppet = self.config, self._puppet
-        movement, looks = (np.random.Generator(np.random.PCG64(s)) for s in np.random.SeedSequence(seed).spawn(2))
+        movement = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed).spawn(1)[0]))
         betas = np.clip(movement.normal(size=10) * config.shape_scale, -config.shape_limit, config.shape_limit)
         betas = betas.astype(np.float32).astype(np.float64)
         rest, stature = puppet.rest_joints(betas), puppet.stature_of(betas)
@@ -151,18 +169,15 @@ class SceneSampler:
             world, places, pelvis = _stand(window, puppet, rest)
             outline = puppet.outline(world, places) + pelvis[:, None]
             camera = frame_person(movement, outline, stature, self._framing)
-            if camera.fits and camera.height_fraction >= config.height_fraction[0]:
+            if camera.fits and camera.height_fraction >= FARTHEST_SHARE * config.height_fraction[0]:
                 break
-        room = sample_room(looks, self._images)
         motion, keypoints3d = self._in_camera(window, world[:, 0], places, pelvis, rest, betas, camera)
         flat = keypoints3d[..., :2] / keypoints3d[..., 2:]
         return Scene(
             seed=seed, source=window.name, subject=window.subject, start=window.start, speed=window.speed,
             mirrored=window.mirrored, motion=motion, keypoints3d=keypoints3d.astype(np.float32),
             keypoints2d=((camera.focal * flat + 0.5) * config.side).astype(np.float32),
-            height_fraction=camera.height_fraction, in_frame=camera.fits,
-            appearance=sample_appearance(looks, room_colors(room)), room=room, lamp=_sample_lamp(looks),
-            side=config.side,
+            height_fraction=camera.height_fraction, in_frame=camera.fits, side=config.side, images=self._images,
         )  # fmt: skip
 
     def _in_camera(
