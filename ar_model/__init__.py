@@ -6,7 +6,9 @@ Read in this order: config, sequence, rope, absolute, attention, transformer, kv
 """
 
 from ar_model.config import ARConfig
+from ar_model.engine import Engine
+from ar_model.sampling import Sampling
 from ar_model.sequence import SequenceLayout
 from ar_model.transformer import ARLoss, UniMoTransformer
 
-__all__ = ["ARConfig", "ARLoss", "SequenceLayout", "UniMoTransformer"]
+__all__ = ["ARConfig", "ARLoss", "Engine", "Sampling", "SequenceLayout", "UniMoTransformer"]

@@ -12,8 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, prefix: int, backend: str = "sdpa") -> Tensor:
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, prefix: int, backend: str = "sdpa", scale: float | None = None
+) -> Tensor:
     """Attention with a bidirectional prefix of ``prefix`` positions (0 or 1: plain causal).
+
+    ``scale`` multiplies the scores; ``None`` means 1/sqrt(d).
 
     Raises:
         ValueError: the prefix is longer than the sequence or the back-end is unknown.
@@ -21,20 +25,21 @@ def attend(query: Tensor, key: Tensor, value: Tensor, prefix: int, backend: str 
     length = query.shape[2]
     if not 0 <= prefix <= length:
         raise ValueError(f"prefix {prefix} is outside the sequence of {length}")
+
+    def call(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=scale, enable_gqa=True)
+
     if backend == "mask":
-        mask = prefix_mask(length, prefix, query.device)
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
+        return call(query, key, value, prefix_mask(length, prefix, query.device))
     if backend != "sdpa":
         raise ValueError(f"unknown attention back-end {backend!r}")
     if prefix == length:
-        return F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+        return call(query, key, value)
     # square causal over everything, prefix rows thrown away: faster on CPU than a lower-right causal bias
-    causal = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=True)
+    causal = call(query, key, value, causal=True)
     if prefix < 2:
         return causal
-    both_ways = F.scaled_dot_product_attention(
-        query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix], enable_gqa=True
-    )
+    both_ways = call(query[:, :, :prefix], key[:, :, :prefix], value[:, :, :prefix])
     return torch.cat([both_ways, causal[:, :, prefix:]], dim=2)
 
 

@@ -4,7 +4,7 @@ In:  a task and the clip's grid (K latent frames of h x w visual cells, T motion
 Out: for each of the S positions its modality, coordinates and whether it is condition or target;
      ``build`` puts (visual ids, motion ids) in order as tokens (B, S), ``invert`` takes them out again.
 A token is an id in the vocabulary of its own modality (visual, motion or special), so ids of different modalities
-overlap and only the layout tells them apart. Orders and coordinates are those of docs: V2M, I2VM (paper eq. 1, 2), video.
+overlap and only the layout tells them apart. Sources: paper eq. 1 (V2M) and 2 (I2VM); Cosmos-AR (video).
 """
 
 from __future__ import annotations
@@ -230,7 +230,8 @@ class SequenceLayout:
     def check_shape(self, tokens: Tensor) -> None:
         """Raise ``ValueError`` unless tokens are (B, S) int64."""
         if tokens.ndim != 2 or tokens.shape[1] != len(self) or tokens.dtype != torch.int64:
-            raise ValueError(f"tokens must be (B, {len(self)}) int64 for {self}, got {tuple(tokens.shape)} {tokens.dtype}")
+            found = f"{tuple(tokens.shape)} {tokens.dtype}"
+            raise ValueError(f"tokens must be (B, {len(self)}) int64 for {self}, got {found}")
 
 
 def _grid(frames: int, height: int, width: int) -> Tensor:

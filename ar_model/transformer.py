@@ -236,7 +236,9 @@ class UniMoTransformer(nn.Module):
             motion_tokens=n_motion,
         )
 
-    def _cross_entropy(self, rows: Tensor, labels: Tensor, modality: int, smoothing: float) -> tuple[Tensor, Tensor, int]:
+    def _cross_entropy(
+        self, rows: Tensor, labels: Tensor, modality: int, smoothing: float
+    ) -> tuple[Tensor, Tensor, int]:
         """Sum of cross-entropies, count of right argmaxes and count of rows (N, dim) against labels (N,)."""
         weight = self.head(modality).weight
         size = max(1, MAX_LOGITS // weight.shape[0])

@@ -1,0 +1,181 @@
+"""Generation: prefill the condition once, then write the target token by token with a key/value cache.
+
+In:  visual ids of a clip (V2M), of a reference image (I2VM) or of a clip's first latent frames (video).
+Out: motion ids (B, T, 36), visual ids (B, K, h, w).
+Samples of a batch are independent: each has its own prompt and its own seeded noise. Sample i of prompt b stands in
+row ``b * num_samples + i`` of every output, and takes the seed of that index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from ar_model.decoder import PackedDecoder
+from ar_model.sampling import NoiseSource, Sampling, sample
+from ar_model.sequence import CODES_PER_FRAME, SequenceLayout
+from ar_model.transformer import UniMoTransformer
+
+Progress = Callable[[int, int], None]
+
+
+class Engine:
+    """Generates with one model. Weights are packed at construction: make a new engine after changing the model."""
+
+    def __init__(self, model: UniMoTransformer) -> None:
+        self.model = model
+        self.decoder = PackedDecoder(model)
+
+    def generate_motion(
+        self,
+        visual_ids: Tensor,
+        frames: int,
+        sampling: Sampling | None = None,
+        seeds: Sequence[int] | None = None,
+        num_samples: int = 1,
+        callback: Progress | None = None,
+    ) -> Tensor:
+        """Motion of the person in a clip (V2M).
+
+        Args:
+            visual_ids: (B, K, h, w) ids of the clip.
+            frames: T = 1 + 8(K-1).
+            sampling: the rule; ``None`` means ``Sampling()``.
+            seeds: one per output row; ``None`` means 0, 1, 2, ...
+            num_samples: motions per clip; the clip is prefilled once.
+            callback: called with (tokens done, tokens in all).
+
+        Returns:
+            (B * num_samples, T, 36) int64 motion ids.
+
+        Raises:
+            ValueError: shapes, ids, frames or the number of seeds do not fit.
+        """
+        self._check_visual("visual_ids", visual_ids, 4)
+        _, latent_frames, height, width = visual_ids.shape
+        layout = SequenceLayout("v2m", latent_frames, height, width, frames)
+        tokens = self._generate(layout, visual_ids, sampling, seeds, num_samples, callback)
+        return layout.invert(tokens)[1]
+
+    def generate_video_motion(
+        self,
+        first_ids: Tensor,
+        latent_frames: int,
+        frames: int,
+        sampling: Sampling | None = None,
+        seeds: Sequence[int] | None = None,
+        num_samples: int = 1,
+        callback: Progress | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Video and motion from a reference image (I2VM).
+
+        Args:
+            first_ids: (B, h, w) ids of the image, the first latent frame.
+            latent_frames: K of the result, the image included.
+            frames: T = 1 + 8(K-1).
+            sampling, seeds, num_samples, callback: as in ``generate_motion``.
+
+        Returns:
+            visual ids (B * num_samples, K, h, w) and motion ids (B * num_samples, T, 36), int64.
+
+        Raises:
+            ValueError: shapes, ids, frames or the number of seeds do not fit.
+        """
+        self._check_visual("first_ids", first_ids, 3)
+        _, height, width = first_ids.shape
+        layout = SequenceLayout("i2vm", latent_frames, height, width, frames)
+        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback)
+        return layout.invert(tokens)
+
+    def generate_video(
+        self,
+        first_ids: Tensor,
+        latent_frames: int,
+        sampling: Sampling | None = None,
+        seeds: Sequence[int] | None = None,
+        num_samples: int = 1,
+        callback: Progress | None = None,
+    ) -> Tensor:
+        """Video from a reference image without motion, as Cosmos-AR 4B does.
+
+        Arguments and errors are those of ``generate_video_motion``.
+
+        Returns:
+            (B * num_samples, K, h, w) int64 visual ids.
+        """
+        self._check_visual("first_ids", first_ids, 3)
+        _, height, width = first_ids.shape
+        layout = SequenceLayout("video", latent_frames, height, width)
+        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback)
+        return layout.invert(tokens)[0]
+
+    def _generate(
+        self,
+        layout: SequenceLayout,
+        visual_ids: Tensor,
+        sampling: Sampling | None,
+        seeds: Sequence[int] | None,
+        num_samples: int,
+        callback: Progress | None,
+    ) -> Tensor:
+        """Tokens (B * num_samples, S) of a layout whose first latent frames are given."""
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        rows = visual_ids.shape[0] * num_samples
+        seeds = range(rows) if seeds is None else seeds
+        if len(seeds) != rows:
+            raise ValueError(f"{rows} rows need {rows} seeds, got {len(seeds)}")
+        tokens = _prompt(layout, visual_ids.to(self.decoder.device))
+        return self._complete(tokens, layout, layout.condition_length, sampling or Sampling(), seeds, callback)
+
+    @torch.inference_mode()
+    def _complete(
+        self,
+        tokens: Tensor,
+        layout: SequenceLayout,
+        given: int,
+        sampling: Sampling,
+        seeds: Sequence[int],
+        callback: Progress | None,
+    ) -> Tensor:
+        """Fill positions ``given ..`` of tokens (B, S), one output row per seed."""
+        decoder, total = self.decoder, len(layout)
+        copies = len(seeds) // tokens.shape[0]
+        cache = decoder.new_cache(tokens.shape[0], given if copies > 1 else total)
+        hidden = decoder.prefill(tokens[:, :given], layout, cache)
+        if copies > 1:
+            cache = cache.expand(copies, total)
+            hidden, tokens = hidden.repeat_interleave(copies, dim=0), tokens.repeat_interleave(copies, dim=0)
+        noise = NoiseSource(seeds, decoder.device) if sampling.temperature > 0 else None
+        tables, modalities = decoder.tables(layout), layout.modality.tolist()
+        for position in range(given, total):
+            logits = decoder.logits(hidden, modalities[position])
+            ids = sample(logits, sampling, None if noise is None else noise.draw(logits.shape[1]))
+            tokens[:, position] = ids
+            if position + 1 < total:
+                x = self.model.embedding(modalities[position])(ids)
+                hidden = decoder.step(x, position, tables, cache)
+            if callback is not None:
+                callback(position + 1 - given, total - given)
+        return tokens
+
+    def _check_visual(self, name: str, ids: Tensor, dimensions: int) -> None:
+        if ids.ndim != dimensions or ids.numel() == 0:
+            letters = ", ".join("BKhw" if dimensions == 4 else "Bhw")
+            raise ValueError(f"{name} must be ({letters}), got {tuple(ids.shape)}")
+        vocabulary = self.model.config.visual_ids
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= vocabulary:
+            raise ValueError(f"{name} must be in 0..{vocabulary - 1}, found {low}..{high}")
+
+
+def _prompt(layout: SequenceLayout, visual_ids: Tensor) -> Tensor:
+    """Tokens (B, S) with the first latent frames in place and 0 at every position still to be written."""
+    batch, given, height, width = visual_ids.shape
+    visual = visual_ids.new_zeros(batch, layout.latent_frames, height, width)
+    visual[:, :given] = visual_ids
+    if layout.task == "video":
+        return layout.build(visual)
+    return layout.build(visual, visual_ids.new_zeros(batch, layout.frames, CODES_PER_FRAME))

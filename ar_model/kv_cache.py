@@ -1,0 +1,50 @@
+"""Keys and values of all layers, allocated once for the whole sequence.
+
+In:  rotated keys and values of a stretch of positions. Out: views of everything written so far.
+Keys and values are stored per sample and key/value head as (S, head_dim), contiguous, ready for batched products.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """Static cache of shape (layers, batch * kv_heads, capacity, head_dim) for keys and for values."""
+
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        kv_heads: int,
+        capacity: int,
+        head_dim: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.batch, self.kv_heads = batch, kv_heads
+        shape = (layers, batch * kv_heads, capacity, head_dim)
+        self.keys = torch.empty(shape, dtype=dtype, device=device)
+        self.values = torch.empty(shape, dtype=dtype, device=device)
+
+    def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> None:
+        """Store (batch * kv_heads, n, head_dim) keys and values at positions ``start .. start + n - 1``."""
+        stop = start + keys.shape[1]
+        self.keys[layer, :, start:stop] = keys
+        self.values[layer, :, start:stop] = values
+
+    def read(self, layer: int, length: int) -> tuple[Tensor, Tensor]:
+        """Views (batch * kv_heads, length, head_dim) of the first ``length`` keys and values."""
+        return self.keys[layer, :, :length], self.values[layer, :, :length]
+
+    def expand(self, copies: int, capacity: int) -> KVCache:
+        """A cache of another capacity that holds every sample ``copies`` times in a row."""
+        layers, _, length, head_dim = self.keys.shape
+        wide = KVCache(
+            layers, self.batch * copies, self.kv_heads, capacity, head_dim, self.keys.dtype, self.keys.device
+        )
+        for source, target in ((self.keys, wide.keys), (self.values, wide.values)):
+            spread = target.view(layers, self.batch, copies, self.kv_heads, capacity, head_dim)
+            spread[..., :length, :] = source.view(layers, self.batch, 1, self.kv_heads, length, head_dim)
+        return wide
