@@ -88,6 +88,12 @@ def joint_positions(motion: Motion, body: BodyModel | None = None) -> np.ndarray
     return joints.cpu().numpy()
 
 
+def with_one_shape(motion: Motion, body: BodyModel | None = None) -> Motion:
+    """Returns the motion with the clip's mean betas in every frame; the pelvis keeps its path (transl may not)."""
+    constant = motion.with_constant_betas()
+    return replace(constant, transl=pelvis_positions(motion, body) - rest_pelvis_of(constant, body))
+
+
 def camera_to_world(motion: Motion, body: BodyModel | None = None) -> Motion:
     """Returns the motion in world axes (y up); a motion already in them is returned as it is.
 

@@ -7,7 +7,6 @@ Pose-dependent corrections of the licensed body have no place in glTF and are le
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import torch
 from unimo.body import JOINT_NAMES, BodyModel, load_body
 from unimo.body.names import ALL_PARENTS
 from unimo.files import atomic_write
-from unimo.motion.frames import camera_to_world, pelvis_positions, rest_pelvis_of
+from unimo.motion.frames import camera_to_world, pelvis_positions, with_one_shape
 from unimo.motion.motion import Motion
 
 INFLUENCES = 4
@@ -49,11 +48,7 @@ def write_glb(path: str | Path, motion: Motion, body: BodyModel | None = None) -
         MissingAssetError: the motion is of the licensed body and its file is not on this machine.
     """
     body = load_body(motion.body) if body is None else body
-    motion = camera_to_world(motion, body)
-    pelvis = pelvis_positions(motion, body)
-    motion = motion.with_constant_betas()
-    # one shape has one rest pelvis: the path of the pelvis is kept, not that of transl
-    motion = replace(motion, transl=pelvis - rest_pelvis_of(motion, body))
+    motion = with_one_shape(camera_to_world(motion, body), body)
     rig = _rig(body, motion)
     buffer = _Buffer()
     file = gltf.GLTF2(
@@ -71,7 +66,7 @@ def write_glb(path: str | Path, motion: Motion, body: BodyModel | None = None) -
             )
         ],
         skins=[_skin(buffer, rig)],
-        animations=[_animation(buffer, motion, pelvis)],
+        animations=[_animation(buffer, motion, pelvis_positions(motion, body))],
     )
     file.accessors, file.bufferViews = buffer.accessors, buffer.views
     file.buffers = [gltf.Buffer(byteLength=len(buffer.content))]
