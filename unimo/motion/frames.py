@@ -147,7 +147,7 @@ def mirror(motion: Motion, body: BodyModel | None = None, width: float | None = 
     """Returns the left-right mirror image: x is negated in the frame of the motion and the limbs change sides.
 
     A camera motion so mirrored belongs to its video flipped left to right. The mirror is exact for a body whose
-    skeleton is symmetric; a licensed SMPL-X body is so to a few millimetres.
+    skeleton is symmetric; the open body is so to half a millimetre, the licensed one roughly.
 
     Args:
         motion: T frames.
