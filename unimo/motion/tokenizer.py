@@ -17,7 +17,7 @@ from motion_tokenizer import MotionVQVAE
 from unimo.errors import InputError
 from unimo.motion.canonical import from_canonical, square_intrinsics, to_canonical
 from unimo.motion.features import features_to_motion, motion_to_features
-from unimo.motion.frames import rest_pelvis_of
+from unimo.motion.frames import rest_pelvis_of, with_one_shape
 from unimo.motion.motion import Motion
 from unimo.motion.windows import MotionBlender, pad_motion, window_spans
 
@@ -137,9 +137,7 @@ def join(pieces: Sequence[Motion | None]) -> Motion:
         raise InputError("there is no motion to join")
     names = ("body_pose", "betas", "global_orient", "transl")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    motion = replace(parts[0], **arrays)
-    constant = motion.with_constant_betas()
-    return replace(constant, transl=motion.transl + rest_pelvis_of(motion) - rest_pelvis_of(constant))
+    return with_one_shape(replace(parts[0], **arrays))
 
 
 def _focal_of(motion: Motion) -> float:

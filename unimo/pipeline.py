@@ -1,0 +1,369 @@
+"""`UniMoPipeline`: a picture becomes video and motion, a video becomes motion.
+
+In: an image or a clip, as file or uint8 array. Out: `Result`s, whose motion is in the camera frame of the source
+(metres, radians). Clips of any length, rate and shape: frames are resampled to the bundle's rate, letterboxed, captured
+in overlapping windows that stream through memory, and the motion is brought back to the clip's own frames.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ar_model.engine import Engine
+from ar_model.sampling import Sampling
+from unimo.bundle import Bundle, load_bundle
+from unimo.errors import CheckpointError, InputError
+from unimo.geometry.cameras import default_focal, intrinsics_matrix
+from unimo.media.images import read_image
+from unimo.media.letterbox import Letterbox
+from unimo.media.source import FrameSource
+from unimo.media.timeline import SourceTimeline, resample_stream
+from unimo.media.tokenizer import VisualTokenizer
+from unimo.motion.motion import Motion, slerp
+from unimo.motion.tokenizer import MotionTokenizer, join
+from unimo.motion.windows import MotionBlender, stream_windows
+from unimo.result import Progress, Result
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+WINDOWS_AT_ONCE = 8
+
+
+class UniMoPipeline:
+    """Generation and capture with one bundle; components load when first needed.
+
+    Args:
+        bundle: the weights.
+        device: "cpu", "cuda", "cuda:1", "mps", …
+        dtype: of the visual tokenizer and the transformer: "float32" (default), "bfloat16" or "float16".
+
+    Raises:
+        InputError: a device that is not there, or an unknown dtype.
+    """
+
+    def __init__(self, bundle: Bundle, device: str = "cpu", dtype: str | torch.dtype | None = None) -> None:
+        self.bundle, self.settings = bundle, bundle.settings
+        self.device, self.dtype = check_device(device), check_dtype(dtype)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path = "mini", device: str = "cpu", dtype: str | torch.dtype | None = None
+    ) -> UniMoPipeline:
+        """Opens a bundle by name, path or Hugging Face id; see `load_bundle` for errors and the class for arguments."""
+        return cls(load_bundle(name_or_path), device, dtype)
+
+    @cached_property
+    def motion_tokenizer(self) -> MotionTokenizer:
+        """Motion ↔ ids."""
+        s = self.settings
+        model = self.bundle.motion_tokenizer.to(self.device)
+        return MotionTokenizer(model, s.fps, s.frames, s.side, s.canonical_focal, s.body)
+
+    @cached_property
+    def visual_tokenizer(self) -> VisualTokenizer:
+        """Frames ↔ ids."""
+        return VisualTokenizer(self.bundle.visual_tokenizer.to(self.device, self.dtype), self.settings.side)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Ids → ids.
+
+        Raises:
+            CheckpointError: the transformer's vocabularies are not those of the tokenizers.
+        """
+        model = self.bundle.ar_model.to(self.device, self.dtype)
+        for kind, ours, theirs in (
+            ("visual", model.config.visual_ids, self.visual_tokenizer.num_ids),
+            ("motion", model.config.motion_ids, self.motion_tokenizer.model.config.codebook_size),
+        ):
+            if ours != theirs:
+                what = (
+                    f"the transformer has {ours} {kind} ids, the {kind} tokenizer {theirs}: they do not belong together"
+                )
+                raise CheckpointError(what, str(self.bundle.path))
+        return Engine(model)
+
+    def generate(
+        self,
+        image: str | Path | np.ndarray,
+        num_samples: int = 1,
+        seed: int = 0,
+        frames: int | None = None,
+        focal: float | None = None,
+        temperature: float = 1.0,
+        top_p: float = 0.8,
+        progress: Progress | None = None,
+    ) -> list[Result]:
+        """Writes video and motion that go on from a picture.
+
+        Args:
+            image: a file, or uint8 (H, W, 3) RGB; one person, seen as large as possible.
+            num_samples: how many different results.
+            seed: of the first sample; sample i of seed s is sample 0 of seed s + i.
+            frames: length at the bundle's rate; at most (and by default) the bundle's window.
+            focal: focal length of the picture in its pixels; default its diagonal.
+            temperature: of sampling; 0 takes the most likely id.
+            top_p: sample from the most likely ids that make up this share, in (0, 1].
+            progress: see `Progress`.
+
+        Returns:
+            `num_samples` results; their frames keep the picture's shape at the bundle's resolution.
+
+        Raises:
+            InputError: an unreadable picture or a value out of range.
+        """
+        frames = check_frames(frames, self.settings.frames)
+        check_sampling(num_samples, temperature, top_p, focal)
+        timings: dict[str, float] = {}
+        picture = image if isinstance(image, np.ndarray) else read_image(image)
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
+            raise InputError(f"an image must be uint8 (H, W, 3) RGB, not {picture.dtype} {picture.shape}")
+        height, width = picture.shape[:2]
+        box = Letterbox(height, width, self.settings.side)
+        with _timed(timings, "encode"):
+            first = self.visual_tokenizer.encode(box.apply(picture)[None])  # one frame is one latent frame
+        latent_frames = 1 + math.ceil((frames - 1) / 8)
+        with _timed(timings, "sample"):
+            visual, motion = self.engine.generate_video_motion(
+                first,
+                latent_frames,
+                1 + 8 * (latent_frames - 1),
+                Sampling(temperature, top_p),
+                range(seed, seed + num_samples),
+                num_samples,
+                _step_of(progress, "writing tokens"),
+            )
+        focal = default_focal(width, height) if focal is None else focal
+        with _timed(timings, "decode"):
+            videos = self.visual_tokenizer.decode(visual)[:, :frames]
+            motions = self.motion_tokenizer.decode_windows(motion, focal / max(height, width))
+        out = _content_box(box)
+        camera = out.intrinsics_from_square(
+            intrinsics_matrix(focal * box.scale, self.settings.side / 2, self.settings.side / 2)
+        )
+        name = "array" if isinstance(image, np.ndarray) else Path(image).name
+        results = []
+        for sample, (video, one) in enumerate(zip(videos, motions, strict=True)):
+            clip = FrameSource.of(out.invert(video), self.settings.fps)
+            run = self._run(name, seed, temperature, top_p, focal, timings) | {"sample": sample}
+            results.append(Result("generate", replace(one[:frames], intrinsics=camera), clip, run))
+        return results
+
+    def capture(
+        self,
+        video: str | Path | np.ndarray,
+        fps: float | None = None,
+        frames: int | None = None,
+        focal: float | None = None,
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_p: float = 0.8,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Reads the motion of the person in a clip.
+
+        Args:
+            video: a file, or uint8 (T, H, W, 3) RGB; one person, seen as large as possible.
+            fps: rate of an array of frames (a file knows its own).
+            frames: capture at most this many frames of the clip.
+            focal: focal length of the clip in its pixels; default its diagonal.
+            seed: the same seed gives the same motion on the same kind of machine.
+            temperature: of sampling; 0 takes the most likely id.
+            top_p: sample from the most likely ids that make up this share, in (0, 1].
+            progress: see `Progress`.
+
+        Returns:
+            A result with one motion frame for every frame of the clip.
+
+        Raises:
+            InputError: an unreadable clip or a value out of range.
+        """
+        check_sampling(1, temperature, top_p, focal)
+        source = FrameSource.of(video, fps, frames)
+        focal = default_focal(source.width, source.height) if focal is None else focal
+        timings: dict[str, float] = {}
+        timeline = SourceTimeline(self.settings.fps)
+        with _timed(timings, "capture"):
+            pieces = list(self._windows(source, timeline, focal, seed, temperature, top_p, progress))
+            motion = _at(join(pieces), timeline.target_positions, source.fps)
+        times = timeline.source_times - timeline.source_times[0]
+        uneven = bool(np.abs(times - np.arange(len(times)) / source.fps).max() > 0.5 / source.fps)
+        motion = replace(
+            motion,
+            intrinsics=intrinsics_matrix(focal, source.width / 2, source.height / 2),
+            extras={"frame_times_s": [round(float(t), 4) for t in times]} if uneven else None,
+        )
+        run = self._run(source.name, seed, temperature, top_p, focal, timings)
+        return Result("capture", motion, replace(source, frames=len(motion)), run)
+
+    def capture_ids(
+        self,
+        visual_ids: Tensor,
+        seeds: Sequence[int],
+        temperature: float = 1.0,
+        top_p: float = 0.8,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
+        """Motion ids (B, T, 36) of B windows given as visual ids (B, K, h, w), with one seed each."""
+        frames = 1 + 8 * (visual_ids.shape[1] - 1)
+        sampling = Sampling(temperature, top_p)
+        return self.engine.generate_motion(visual_ids, frames, sampling, list(seeds), 1, progress)
+
+    def _windows(
+        self,
+        source: FrameSource,
+        timeline: SourceTimeline,
+        focal: float,
+        seed: int,
+        temperature: float,
+        top_p: float,
+        progress: Progress | None,
+    ) -> Iterator[Motion | None]:
+        """Captures the clip window by window; yields the pieces that no later window changes."""
+        box = Letterbox(source.height, source.width, self.settings.side)
+        squares = (box.apply(frame) for _, frame in resample_stream(source, self.settings.fps, timeline))
+        tokenizer, blender = self.motion_tokenizer, MotionBlender()
+        windows = stream_windows(squares, self.settings.frames, tokenizer.overlap)
+        advance = self.settings.frames - tokenizer.overlap
+        total = max(1, math.ceil((source.frames / source.fps * self.settings.fps - tokenizer.overlap) / advance))
+        done = 0
+        while batch := list(islice(windows, WINDOWS_AT_ONCE)):
+            visual = self.visual_tokenizer.encode(np.stack([np.stack(frames) for _, _, frames in batch]))
+            report = _share(progress, "reading motion", done, len(batch), total)
+            seeds = range(seed + done, seed + done + len(batch))
+            ids = self.capture_ids(visual, seeds, temperature, top_p, report)
+            motions = tokenizer.decode_windows(ids, focal / max(source.height, source.width))
+            for (start, stop, _), motion in zip(batch, motions, strict=True):
+                yield blender.push(start, motion[: stop - start])
+            done += len(batch)
+        yield blender.finish()
+
+    def _run(
+        self, name: str, seed: int, temperature: float, top_p: float, focal: float, timings: dict[str, float]
+    ) -> dict[str, Any]:
+        return {
+            "input": name,
+            "seed": seed,
+            "temperature": temperature,
+            "top_p": top_p,
+            "focal_px": focal,
+            "bundle": {"name": self.bundle.info.name, "sha256": self.bundle.sha256},
+            "device": str(self.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "timings_s": {key: round(value, 3) for key, value in timings.items()},
+        }
+
+
+def check_device(device: str) -> torch.device:
+    """The torch device of a name; "auto" is the graphics card when there is one.
+
+    Raises:
+        InputError: an unknown name, or a device that this machine has not.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the device {device!r} cannot be used ({reason})", None, "--device cpu") from error
+    return found
+
+
+def check_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    """The torch dtype of a name; None is float32.
+
+    Raises:
+        InputError: not one of `DTYPES`.
+    """
+    if dtype is None:
+        return torch.float32
+    if isinstance(dtype, str):
+        dtype = dtype.removeprefix("torch.")
+        if dtype not in DTYPES:
+            raise InputError(f"unknown dtype {dtype!r}", None, f"one of {', '.join(DTYPES)}")
+        return DTYPES[dtype]
+    if dtype not in DTYPES.values():
+        raise InputError(f"the dtype {dtype} cannot be used", None, f"one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def check_frames(frames: int | None, window: int) -> int:
+    """The number of frames to generate, by default the bundle's window.
+
+    Raises:
+        InputError: below 2 or above the window.
+    """
+    frames = window if frames is None else frames
+    if not 2 <= frames <= window:
+        raise InputError(f"this bundle generates 2 to {window} frames, not {frames}", None, f"--frames {window}")
+    return frames
+
+
+def check_sampling(num_samples: int, temperature: float, top_p: float, focal: float | None) -> None:
+    """Raises InputError when a number is out of range."""
+    if num_samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {num_samples}")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise InputError(f"the temperature must be 0 or more, not {temperature}")
+    if not 0 < top_p <= 1:
+        raise InputError(f"top-p must lie above 0 and up to 1, not {top_p}")
+    if focal is not None and not (math.isfinite(focal) and focal > 0):
+        raise InputError(f"the focal length must be a positive number of pixels, not {focal}")
+
+
+def _content_box(box: Letterbox) -> Letterbox:
+    """The letterbox of a picture of the same shape at the square's scale: what is left without the bars."""
+    height, width = (max(16, round(size * box.scale)) for size in (box.src_h, box.src_w))
+    return Letterbox(height, width, box.side)
+
+
+def _at(motion: Motion, positions: np.ndarray, fps: float) -> Motion:
+    """The motion at fractional frame positions (N,): slerp for rotations, linear for the rest; labelled with `fps`."""
+    first = np.minimum(positions.astype(np.int64), max(len(motion) - 2, 0))
+    second = np.minimum(first + 1, len(motion) - 1)
+    weight = (positions - first)[:, None]
+    pose = motion.axis_angles()
+    pose = slerp(pose[first], pose[second], weight)
+    transl = motion.transl[first] * (1 - weight) + motion.transl[second] * weight
+    return replace(
+        motion,
+        body_pose=pose[:, 1:],
+        global_orient=pose[:, 0],
+        betas=motion.betas[first],
+        transl=transl,
+        fps=fps,
+    )
+
+
+def _share(
+    progress: Progress | None, stage: str, done: int, batch: int, expected: int
+) -> Callable[[int, int], None] | None:
+    """Progress of one batch of windows as part of all windows."""
+    if progress is None:
+        return None
+    total = max(expected, done + batch)
+    return lambda step, steps: progress(stage, done * steps + step * batch, total * steps)
+
+
+def _step_of(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(stage, done, total)
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    timings[stage] = timings.get(stage, 0.0) + time.perf_counter() - started
