@@ -82,7 +82,8 @@ class MeshRenderer:
         """Name of the graphics driver (pixels are bit-identical only on one driver)."""
         from OpenGL import GL
 
-        return f"{GL.glGetString(GL.GL_RENDERER).decode()} / {GL.glGetString(GL.GL_VERSION).decode()}"
+        names = (GL.glGetString(GL.GL_RENDERER) or b"", GL.glGetString(GL.GL_VERSION) or b"")
+        return " / ".join(name.decode() for name in names)
 
     def __enter__(self) -> MeshRenderer:
         return self

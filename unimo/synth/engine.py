@@ -1,0 +1,211 @@
+"""Writes synthetic clips to disk, one folder a clip, on several processes; a stopped run goes on where it was.
+
+In: named world motions, a count and a seed. Out, under the output folder:
+`clips/NNNNNN/rgb.mp4` (near-lossless, full chroma), `motion.npz` (camera axes, with camera and intrinsics),
+`annotations.npz` (cam2world, intrinsics, keypoints2d, keypoints3d, mask as packed bits, depth when asked for),
+`clip.json`; `manifest.jsonl` (one line a clip) and `synth.json` (what the run was asked for).
+A clip's folder appears whole or not at all, and depends on its own seed alone, not on the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unimo.errors import InputError
+from unimo.files import atomic_write
+from unimo.media.video_writer import write_video
+from unimo.motion.npz import save_motion
+from unimo.render.renderer import shared_renderer
+from unimo.synth.render import Clip, render_clips
+from unimo.synth.scene import SceneConfig
+from unimo.synth.windows import NamedMotion
+
+_CHUNK = 4
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a worker needs to make any clip of a run."""
+
+    library: Sequence[NamedMotion]
+    seed: int
+    folder: Path
+    config: SceneConfig
+    depth: bool
+
+
+def clip_seed(seed: int, index: int) -> int:
+    """Seed of clip `index` of a run, 0 .. 2^63 - 1."""
+    words = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+def generate_clips(
+    library: Sequence[NamedMotion],
+    count: int,
+    seed: int,
+    output: str | Path,
+    config: SceneConfig | None = None,
+    workers: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+    depth: bool = False,
+) -> Path:
+    """Renders `count` clips.
+
+    Args:
+        library: named world motions, such as `unimo.motion.library.MotionLibrary` or `unimo.synth.gait.gait_library`.
+        count: clips to have in the end.
+        seed: seed of the run.
+        output: folder; clips of an earlier run with the same arguments are kept, a larger `count` adds to them.
+        config: what clips look like; None takes the defaults.
+        workers: processes; 1 renders in this one.
+        progress: called with (finished, count).
+        depth: also store depth, (T, H, W) float16 metres.
+
+    Returns:
+        Path of `manifest.jsonl`.
+
+    Raises:
+        InputError: count or workers below 1, no motion long enough, or `output` holds clips made otherwise.
+        MissingAssetError: no EGL driver on this machine.
+    """
+    if count < 1 or workers < 1:
+        raise InputError(f"count and workers must be at least 1, not {count} and {workers}")
+    output, config = Path(output), config or SceneConfig()
+    folder = output / "clips"
+    _check_output(output, {"seed": seed, "depth": depth, "scene": asdict(config)})
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".*.part"):
+        shutil.rmtree(leftover)
+    job = _Job(library, seed, folder, config, depth)
+    todo = [index for index in range(count) if not (folder / _name(index) / "clip.json").is_file()]
+    finished = count - len(todo)
+    if progress:
+        progress(finished, count)
+    for made in _make_all(job, [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)], workers):
+        finished += made
+        if progress:
+            progress(finished, count)
+    manifest = output / "manifest.jsonl"
+    with atomic_write(manifest) as path, path.open("w") as lines:
+        for index in range(count):
+            record = json.loads((folder / _name(index) / "clip.json").read_text())
+            lines.write(json.dumps(record) + "\n")
+    return manifest
+
+
+def _make_all(job: _Job, chunks: list[list[int]], workers: int) -> Iterator[int]:
+    """Yields the number of clips of every finished chunk."""
+    if workers == 1 or len(chunks) <= 1:
+        for chunk in chunks:
+            yield _make_chunk(job, chunk)
+        return
+    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
+    with context.Pool(min(workers, len(chunks)), _start_worker, (job,)) as pool:
+        yield from pool.imap_unordered(_work, chunks)
+
+
+_job: _Job
+
+
+def _start_worker(job: _Job) -> None:
+    global _job
+    import torch
+
+    # one software rasteriser thread a process: the processes already fill the cores
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    _job = job
+
+
+def _work(indices: list[int]) -> int:
+    return _make_chunk(_job, indices)
+
+
+def _make_chunk(job: _Job, indices: list[int]) -> int:
+    seeds = [clip_seed(job.seed, index) for index in indices]
+    for index, clip in zip(indices, render_clips(job.library, seeds, job.config), strict=True):
+        _write_clip(clip, job.folder, index, job.depth)
+    return len(indices)
+
+
+def _write_clip(clip: Clip, folder: Path, index: int, depth: bool) -> None:
+    """Writes into a hidden folder that takes its name once it is complete."""
+    name = _name(index)
+    part = folder / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    motion = clip.motion
+    write_video(part / "rgb.mp4", clip.rgb, motion.fps, crf=4, full_chroma=True)
+    save_motion(part / "motion.npz", motion)
+    assert motion.cam2world is not None and motion.intrinsics is not None
+    arrays = {
+        "cam2world": motion.cam2world,
+        "intrinsics": motion.intrinsics,
+        "keypoints2d": clip.keypoints2d,
+        "keypoints3d": clip.keypoints3d,
+    }
+    parameters = [motion.body_pose, motion.betas, motion.global_orient, motion.transl]
+    record = {
+        "name": name,
+        "seed": clip.scene.seed,
+        "source": clip.scene.source,
+        "subject": clip.subject,
+        "start_s": round(clip.scene.start, 4),
+        "speed": round(clip.scene.speed, 4),
+        "mirrored": clip.scene.mirrored,
+        "frames": len(motion),
+        "fps": motion.fps,
+        "height_fraction": round(clip.scene.height_fraction, 4),
+        "in_frame": clip.scene.in_frame,
+        "arrays_sha256": _digest([*parameters, *arrays.values()]),
+        "rgb_sha256": _digest([clip.rgb]),
+        "driver": shared_renderer().driver,
+    }
+    arrays["mask"] = np.packbits(clip.mask, axis=-1)
+    if depth:
+        arrays["depth"] = clip.depth.astype(np.float16)
+    np.savez_compressed(part / "annotations.npz", allow_pickle=False, **arrays)
+    (part / "clip.json").write_text(json.dumps(record))
+    target = folder / name
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(part, target)
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    """SHA-256 of the bytes of these arrays, in order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _check_output(output: Path, request: dict) -> None:
+    """Refuses a folder that holds clips made with other settings; remembers the settings of a new one."""
+    path = output / "synth.json"
+    text = json.dumps(request, indent=2, sort_keys=True)
+    if path.is_file():
+        if path.read_text() != text:
+            raise InputError(
+                "this folder holds synthetic clips made with another seed or configuration", str(path),
+                "another --output, or remove the folder",
+            )
+        return
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError("the output folder is not empty and holds no synthetic clips", str(output), "a new folder")
+    with atomic_write(path) as temporary:
+        temporary.write_text(text)
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}"
+
