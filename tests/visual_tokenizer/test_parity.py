@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from visual_tokenizer import DiscreteVisualTokenizer, VisualTokenizerConfig, rename_cosmos_keys
 from visual_tokenizer.fsq import FSQ
+from visual_tokenizer.haar import haar_patch, haar_unpatch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,7 +74,7 @@ def test_tokenizer_equals_the_reference(clip: str) -> None:
     model.load_state_dict(rename_cosmos_keys(weights), strict=True)
     video = tensors[f"{clip}.in.video"]
     with torch.no_grad():
-        torch.testing.assert_close(model.encoder(video), tensors[f"{clip}.out.encoder"], atol=1e-4, rtol=0)
+        torch.testing.assert_close(model.encoder(haar_patch(video)), tensors[f"{clip}.out.encoder"], atol=1e-4, rtol=0)
         torch.testing.assert_close(model.latents(video), tensors[f"{clip}.out.pre_quant"], atol=1e-4, rtol=0)
         reconstruction, ids = model(video)
         drawn = model.decode_codes(model.quantizer.codes(tensors[f"{clip}.in.random_indices"]))
@@ -95,3 +96,12 @@ def test_stored_constants_are_left_out() -> None:
         "decoder.up_blocks.0.resnets.0.norm1.norm.weight",
         "decoder.up_blocks.2.resnets.1.conv2.conv_t.bias",
     ]
+
+
+@pytest.mark.parametrize("clip", ["p4_t1", "p4_t9", "p4_t17"])
+def test_wavelets_equal_the_reference(clip: str) -> None:
+    _, tensors = _case("haar")
+    patched = haar_patch(tensors[f"{clip}.in.x"])
+    torch.testing.assert_close(patched, tensors[f"{clip}.out.patch"], atol=1e-6, rtol=0)
+    drawn = haar_unpatch(tensors[f"{clip}.in.coeff"])
+    torch.testing.assert_close(drawn, tensors[f"{clip}.out.unpatch_of_random"], atol=1e-4, rtol=0)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from visual_tokenizer.config import PATCH_SIZE, VisualTokenizerConfig
 from visual_tokenizer.fsq import FSQ
+from visual_tokenizer.haar import haar_patch, haar_unpatch
 
 
 class DiscreteVisualTokenizer(nn.Module):
@@ -36,6 +37,8 @@ class DiscreteVisualTokenizer(nn.Module):
         self.quantizer = FSQ(config.fsq_levels)
         self.post_quant_conv = nn.Conv3d(len(config.fsq_levels), config.z_channels, 1)
         self.decoder = CosmosDecoder3d(config.z_channels, 3, block_out_channels=config.decoder_widths, **shared)
+        # The wavelets have no weights; ours are the same numbers, faster, and training compares coefficients.
+        self.encoder.patch_embed, self.decoder.unpatch_embed = nn.Identity(), nn.Identity()
 
     @property
     def num_ids(self) -> int:
@@ -49,11 +52,11 @@ class DiscreteVisualTokenizer(nn.Module):
             ValueError: wrong shape or dtype.
         """
         self._check_video(video)
-        return self.quant_conv(self.encoder(video))
+        return self.quant_conv(self.encoder(haar_patch(video)))
 
     def decode_codes(self, codes: Tensor) -> Tensor:
         """Video (B, 3, T, H, W) of quantised codes (B, D, K, h, w)."""
-        return self.decoder(self.post_quant_conv(codes))
+        return haar_unpatch(self.decoder(self.post_quant_conv(codes)))
 
     def encode(self, video: Tensor) -> Tensor:
         """Tokenises.
