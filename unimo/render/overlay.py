@@ -130,14 +130,14 @@ def turned_view(
     focal = 1.6 * min(height, width)
     distance = 1.6 * (2.3 + 2.0 * spread)
     intrinsics = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    light = Light(up=rotation[1], direction=np.array([0.35, 0.75, -0.55]) @ _look(heading, 0.0) @ np.diag([1, -1, 1]))
     posed = _PosedBody.of(world, body, height)
     for centre, (vertices, normals) in zip(path, posed, strict=True):
         eye = centre - distance * rotation[:, 2]
         seen = ((vertices - eye) @ rotation).astype(np.float32)
         floor = _floor_grid(rotation, eye, intrinsics, height, width)
         turned = (normals @ rotation).astype(np.float32)
-        yield composite(_draw(seen, turned, posed.topology.faces, intrinsics, height, width, light, BODY_COLOR), floor)
+        drawn = _draw(seen, turned, posed.topology.faces, intrinsics, height, width, Light(), BODY_COLOR)
+        yield composite(drawn, floor)
 
 
 def side_by_side(

@@ -168,10 +168,10 @@ def vertex_colors(appearance: Appearance, regions: BodyRegions) -> np.ndarray:
     colors = np.tile(np.asarray(look.skin, np.float32), (len(regions.part), 1))
     colors[where["head"] & regions.face_dark] = np.asarray(look.skin, np.float32) * 0.35
     colors[_hair(look.hair_style, where, regions)] = look.hair
-    cloth = np.where(_trunk_pattern(look, regions)[:, None], look.accent, look.top)
+    accented = where["trunk"] * _trunk_pattern(look, regions)
     if look.pattern == "stripes":
-        on_arm = where["arm"] & _stripes(np.abs(regions.rest[:, 0]), look)
-        cloth = np.where(on_arm[:, None], look.accent, cloth)
+        accented = accented + where["arm"] * _stripes(np.abs(regions.rest[:, 0]), look)
+    cloth = np.asarray(look.top) + accented[:, None] * (np.asarray(look.accent) - np.asarray(look.top))
     sleeve = where["arm"] * _soft_step((look.sleeve - regions.arm) * 0.25)
     shirt = where["trunk"] * _soft_step((regions.trunk - look.waist) * 0.5)
     trousers = where["leg"] * _soft_step((look.leg - regions.leg) * 0.4)
@@ -184,29 +184,31 @@ def vertex_colors(appearance: Appearance, regions: BodyRegions) -> np.ndarray:
     return colors
 
 
-def _soft_step(metres: np.ndarray) -> np.ndarray:
-    """0 to 1 over one edge of the low-polygon mesh about 0 m: interpolated over triangles, a hem stays straight."""
-    return np.clip(0.5 + metres / 0.03, 0.0, 1.0)
+def _soft_step(metres: np.ndarray, width: float = 0.03) -> np.ndarray:
+    """0 to 1 across a hem: as wide as an edge of the low-polygon mesh, so that interpolation keeps it straight."""
+    return np.clip(0.5 + metres / width, 0.0, 1.0)
 
 
 def _stripes(coordinate: np.ndarray, look: Appearance) -> np.ndarray:
-    return (coordinate / look.stripe_period) % 1.0 < 0.5
+    """0 to 1 to 0 in periods along a coordinate in metres."""
+    triangle = np.abs((coordinate / look.stripe_period) % 1.0 - 0.5) - 0.25
+    return _soft_step(triangle * look.stripe_period, 0.04)
 
 
 def _trunk_pattern(look: Appearance, regions: BodyRegions) -> np.ndarray:
-    """(V,) bool: trunk vertices that take the accent colour."""
+    """(V,) share of the accent colour on trunk vertices, 0..1."""
     x, y, _ = regions.rest.T
     if look.pattern == "stripes":
         return _stripes(y, look)
     if look.pattern == "panel":
-        return regions.front & (np.abs(x) < 0.10) & (regions.trunk > 0.3)
+        return regions.front * _soft_step(0.11 - np.abs(x), 0.05)
     if look.pattern == "jacket":
-        return regions.front & (np.abs(x) < 0.05)
+        return regions.front * _soft_step(0.05 - np.abs(x), 0.05)
     if look.pattern == "halves":
-        return regions.trunk > 0.66
+        return _soft_step(0.5 * (regions.trunk - 0.62), 0.05)
     if look.pattern == "logo":
-        return regions.front & (np.hypot(x, 0.35 * (regions.trunk - 0.68)) < 0.075)
-    return np.zeros(len(x), dtype=bool)
+        return regions.front * _soft_step(0.09 - np.hypot(x, 0.5 * (regions.trunk - 0.66)), 0.05)
+    return np.zeros(len(x))
 
 
 def _hair(style: str, where: dict[str, np.ndarray], regions: BodyRegions) -> np.ndarray:

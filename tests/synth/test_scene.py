@@ -1,0 +1,94 @@
+"""Scenes: one seed gives the same bits, people stay in the picture, the motion's camera frame is consistent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from unimo.body import load_body
+from unimo.errors import ConfigError, InputError
+from unimo.motion.frames import camera_to_world, joint_positions
+from unimo.synth.gait import gait_library
+from unimo.synth.puppet import load_puppet
+from unimo.synth.render import _posed_vertices
+from unimo.synth.scene import SceneConfig, SceneSampler, sample_scene
+
+CONFIG = SceneConfig(side=64, frames=9)
+
+
+@pytest.fixture(scope="module")
+def library():
+    return gait_library(4, seconds=3.0)
+
+
+def test_same_seed_same_bits_whatever_came_before(library):
+    direct = SceneSampler(library, CONFIG).sample(5)
+    sampler = SceneSampler(library, CONFIG)
+    for seed in (3, 4):
+        sampler.sample(seed)
+    again = sampler.sample(5)
+    for name in ("body_pose", "betas", "global_orient", "transl", "cam2world", "intrinsics"):
+        assert np.array_equal(getattr(direct.motion, name), getattr(again.motion, name)), name
+    assert np.array_equal(direct.keypoints2d, again.keypoints2d)
+    assert direct.looks == again.looks
+    assert not np.array_equal(direct.motion.transl, sampler.sample(6).motion.transl)
+
+
+def test_people_and_cameras_differ(library):
+    scenes = [sample_scene(library, seed, CONFIG) for seed in range(40)]
+    assert len({scene.looks.appearance for scene in scenes}) == len(scenes)
+    assert len({scene.looks.appearance.pattern for scene in scenes}) >= 4
+    focal = [scene.motion.intrinsics[0, 0] / 64 for scene in scenes]
+    assert min(focal) >= 0.9 and max(focal) <= 1.6 and np.ptp(focal) > 0.4
+    facing = np.array([scene.motion.rotations()[0, 0, :, 2] for scene in scenes])
+    assert (facing[:, 2] > 0.5).any() and (facing[:, 2] < -0.5).any()  # seen from the back and from the front
+    moving = [np.ptp(scene.motion.cam2world, axis=0).max() > 1e-6 for scene in scenes]
+    assert 0.1 < np.mean(moving) < 0.6
+    assert 0.2 < np.mean([scene.mirrored for scene in scenes]) < 0.8
+
+
+def test_the_whole_movement_is_in_the_picture(library):
+    scenes = [sample_scene(library, seed, CONFIG) for seed in range(40)]
+    assert all(scene.in_frame for scene in scenes)
+    points = np.stack([scene.keypoints2d for scene in scenes])
+    assert points.min() > 0 and points.max() < 64
+    heights = np.array([scene.height_fraction for scene in scenes])
+    assert heights.min() >= 0.48 and heights.max() <= 0.96 and np.ptp(heights) > 0.2
+
+
+def test_motion_joints_and_camera_agree(library):
+    scene = sample_scene(library, 11, CONFIG)
+    joints = joint_positions(scene.motion)
+    assert np.abs(joints - scene.keypoints3d).max() < 1e-4
+    projected = joints @ scene.motion.intrinsics.T
+    assert np.abs(projected[..., :2] / projected[..., 2:] - scene.keypoints2d).max() < 0.02
+
+
+def test_world_is_upright_and_feet_touch_the_floor(library):
+    for seed in range(6):
+        joints = joint_positions(camera_to_world(sample_scene(library, seed, CONFIG).motion))
+        assert (joints[:, 15, 1] - joints[:, 0, 1]).min() > 0.3
+        assert abs(joints[:, [7, 8, 10, 11], 1].min() - 0.03) < 0.02
+
+
+def test_puppet_skins_like_the_body(library):
+    motion = sample_scene(library, 2, CONFIG).motion
+    index, faces = load_body("open").low_poly()
+    with torch.no_grad():
+        expected = load_body("open").vertices(
+            torch.from_numpy(motion.rotations()), torch.from_numpy(motion.betas), torch.from_numpy(motion.transl)
+        )[:, torch.from_numpy(index)]
+    assert np.abs(_posed_vertices(motion, load_puppet("open")) - expected.numpy()).max() < 1e-3
+    assert np.array_equal(load_puppet("open").topology.faces, faces)
+
+
+def test_too_short_library_and_bad_configuration_are_refused(library):
+    with pytest.raises(InputError, match="no motion is as long as a clip needs"):
+        sample_scene(library, 0, replace(CONFIG, frames=200))
+    with pytest.raises(ConfigError, match="focal must be a range"):
+        SceneConfig(focal=(2.0, 1.0))
+    with pytest.raises(ConfigError, match="impossible clip"):
+        SceneConfig(fps=0)
