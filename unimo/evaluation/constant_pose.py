@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unimo.body import load_body
-from unimo.metrics.pose import mpjpe_mm, rotation_error_deg, translation_error_m
+from unimo.metrics.pose import accel_mm_per_frame2, mpjpe_mm, pa_mpjpe_mm, rotation_error_deg, translation_error_m
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,35 @@ class ConstantPose:
             torch.tensor(values["pelvis"]),
         )
 
-    def errors(self, joints: Tensor, orientation: Tensor) -> dict[str, float]:
-        """Mean errors against the true joints (N,T,22,3) and root rotations (N,T,3,3)."""
-        own = load_body("open").joints(self.rotations[None], self.betas[None], torch.zeros(1, 3))[0]
-        pelvis = joints[..., 0, :]
+    def clip_errors(
+        self, joints: Tensor, orientation: Tensor, depth_scale: Tensor | None = None, body: str = "open"
+    ) -> dict[str, Tensor]:
+        """Errors of each clip, every value (N,), beside those of `pose_errors`.
+
+        PA-MPJPE is that of the pose that is best for MPJPE; Accel is that of standing still.
+
+        Args:
+            joints: (N,T,22,3) true joints.
+            orientation: (N,T,3,3) true root rotations.
+            depth_scale: (N,) takes the canonical camera's depth to each clip's camera; None: canonical joints.
+            body: the body model.
+        """
+        own = load_body(body).joints(self.rotations[None], self.betas[None], torch.zeros(1, 3))[0].expand_as(joints)
+        pelvis = self.pelvis.expand(len(joints), 1, 3)
+        if depth_scale is not None:
+            pelvis = torch.cat([pelvis[..., :2], pelvis[..., 2:] * depth_scale[:, None, None]], -1)
+        true_pelvis = joints[..., 0, :]
         return {
-            "mpjpe_mm": float(mpjpe_mm(own.expand_as(joints), joints).mean()),
-            "root_orientation_deg": float(
-                rotation_error_deg(self.orientation.expand_as(orientation), orientation).mean()
-            ),
-            "root_translation_m": float(translation_error_m(self.pelvis.expand_as(pelvis), pelvis).mean()),
+            "mpjpe_mm": mpjpe_mm(own, joints).mean(1),
+            "pa_mpjpe_mm": pa_mpjpe_mm(own, joints).mean(1),
+            "accel_mm_per_frame2": accel_mm_per_frame2(own, joints).mean(1),
+            "root_orientation_deg": rotation_error_deg(self.orientation.expand_as(orientation), orientation).mean(1),
+            "root_translation_m": translation_error_m(pelvis.expand_as(true_pelvis), true_pelvis).mean(1),
         }
+
+    def errors(self, joints: Tensor, orientation: Tensor) -> dict[str, float]:
+        """Mean errors in the canonical camera against true joints (N,T,22,3) and root rotations (N,T,3,3)."""
+        return {key: float(value.mean()) for key, value in self.clip_errors(joints, orientation).items()}
 
 
 def fit_constant_pose(parts: Mapping[str, Tensor], frames: int = 4000, steps: int = 150, seed: int = 0) -> ConstantPose:

@@ -13,12 +13,14 @@ from unimo.metrics.pose import accel_mm_per_frame2, mpjpe_mm, pa_mpjpe_mm, rotat
 def clip_joints(parts: Mapping[str, Tensor], body: str = "open") -> Tensor:
     """`rotations (N,T,22,3,3)`, `betas (N,T,10)`, `transl (N,T,3)` → joints (N,T,22,3) metres."""
     flat = [parts[key].flatten(0, 1) for key in ("rotations", "betas", "transl")]
-    return load_body(body).joints(*flat).unflatten(0, parts["betas"].shape[:2])
+    return load_body(body).joints(*flat).unflatten(0, parts["betas"].shape[:2])  # type: ignore[arg-type]
 
 
-def pose_errors(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def pose_errors(
+    predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open"
+) -> dict[str, Tensor]:
     """Errors of each clip, every value (N,): the mean over its frames. Both sides as `clip_joints` takes them."""
-    joints, true_joints = clip_joints(predicted), clip_joints(truth)
+    joints, true_joints = clip_joints(predicted, body), clip_joints(truth, body)
     orientation = rotation_error_deg(predicted["rotations"][:, :, 0], truth["rotations"][:, :, 0])
     return {
         "mpjpe_mm": mpjpe_mm(joints, true_joints).mean(1),
@@ -27,3 +29,8 @@ def pose_errors(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor]) ->
         "root_orientation_deg": orientation.mean(1),
         "root_translation_m": translation_error_m(joints[:, :, 0], true_joints[:, :, 0]).mean(1),
     }
+
+
+def with_accel_per_second(errors: Mapping[str, Tensor], fps: float) -> dict[str, Tensor]:
+    """Adds `accel_m_per_s2`, which unlike mm/frame² does not depend on the frame rate's unit."""
+    return {**errors, "accel_m_per_s2": errors["accel_mm_per_frame2"] * fps**2 / 1000}

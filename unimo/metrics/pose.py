@@ -35,9 +35,14 @@ def accel_mm_per_frame2(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def rotation_error_deg(predicted: Tensor, target: Tensor) -> Tensor:
-    """Angle between rotations, degrees: (..., 3, 3) → (...). Exact near 0° and 180° by the chord length."""
-    chord = (predicted - target).flatten(-2).norm(dim=-1)
-    return torch.rad2deg(2 * torch.asin((chord / 8**0.5).clamp(0, 1)))
+    """Angle between rotations, degrees in 0..180: (..., 3, 3) → (...).
+
+    By sine and cosine together: either alone loses half the digits near 0° or 180°, and its gradient is NaN there.
+    """
+    turn = predicted.transpose(-1, -2) @ target
+    sine = (turn - turn.transpose(-1, -2)).flatten(-2).norm(dim=-1) / 8**0.5
+    cosine = (turn.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    return torch.rad2deg(torch.atan2(sine, cosine))
 
 
 def translation_error_m(predicted: Tensor, target: Tensor) -> Tensor:
