@@ -1,0 +1,136 @@
+"""Training of the motion tokenizer: variations stay bodies of the pool, batches depend on the step alone, it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from motion_tokenizer import MotionTokenizerConfig
+from unimo.body import load_body
+from unimo.motion.features import FEATURE_SLICES, from_features
+from unimo.motion.motion import Motion
+from unimo.synth.scene import SceneConfig
+from unimo.training.config import OptimizationConfig
+from unimo.training.loop import Trainer
+from unimo.training.motion_pool import MotionDataConfig, MotionPool, scene_features
+from unimo.training.motion_tokenizer import (
+    MotionLossConfig,
+    MotionTokenizerTask,
+    MotionTokenizerTrainingConfig,
+    reconstruction_metrics,
+)
+
+SCENE = SceneConfig(frames=5, fps=15, side=32)
+DATA = MotionDataConfig(windows=6, validation_windows=4)
+
+
+@dataclass(frozen=True)
+class Named:
+    name: str
+    subject: str
+    motion: Motion
+
+
+@pytest.fixture(scope="module")
+def library() -> list[Named]:
+    rng = np.random.default_rng(0)
+    motions = []
+    for index in range(2):
+        sway = 0.3 * rng.normal(size=(1, 21, 3)) * np.sin(np.linspace(0, 6, 60))[:, None, None]
+        path = np.linspace([0, 1, 0], [0.3, 1, 1], 60)
+        motion = Motion(sway, np.zeros(10), np.zeros((60, 3)), path, fps=30, axes="world")
+        motions.append(Named(f"m{index}", f"s{index}", motion))
+    return motions
+
+
+def training_config(**loss) -> MotionTokenizerTrainingConfig:
+    model = MotionTokenizerConfig(
+        widths=(32, 24, 16, 16), residual_layers=1, codebook_size=32, codebook_dim=4, codebook_cosine=True
+    )
+    optimization = OptimizationConfig(
+        steps=6, batch_size=4, learning_rate=2e-3, warmup_steps=1, validate_every=100, checkpoint_every=3
+    )
+    return MotionTokenizerTrainingConfig(model, optimization, DATA, MotionLossConfig(**loss))
+
+
+def task_of(library, **loss) -> MotionTokenizerTask:
+    return MotionTokenizerTask(training_config(**loss), library, library, SCENE, 1.2)
+
+
+def test_without_variation_the_pool_gives_back_its_windows_or_their_mirror_images(library):
+    plain = MotionDataConfig(windows=1, swap=0, turn=0, shift=0, speed=SCENE.speed, rarity=SCENE.rarity)
+    pool = MotionPool(library, replace(SCENE, shape_scale=0), 1.2, plain)
+    batch = pool.batch(8, torch.Generator().manual_seed(0))
+    source = scene_features(library, replace(SCENE, shape_scale=0), [0], 1.2)
+    same = torch.tensor([torch.allclose(clip, source[0], atol=1e-5) for clip in batch])
+    assert 0 < same.sum() < 8
+    joints = [joints_of(clip[None])[0] for clip in (batch[~same][0], source[0])]
+    flipped = joints[0] * torch.tensor([-1.0, 1.0, 1.0])
+    # the open body is symmetric to a few millimetres: pelvis, then left and right wrists changed over
+    for mine, other in ((0, 0), (20, 21), (21, 20), (7, 8)):
+        assert (flipped[:, mine] - joints[1][:, other]).norm(dim=-1).max() < 0.02
+
+
+def joints_of(features: torch.Tensor) -> torch.Tensor:
+    parts = from_features(features)
+    flat = [parts[key].flatten(0, 1) for key in ("rotations", "betas", "transl")]
+    return load_body().joints(*flat).unflatten(0, features.shape[:2])
+
+
+def test_exchanged_limbs_come_from_the_pool_and_leave_the_root_alone(library):
+    data = MotionDataConfig(windows=4, swap=1, turn=0, shift=0)
+    pool = MotionPool(library, SCENE, 1.2, data)
+    elbow = slice(6 * 17, 6 * 18)
+    seen, roots = set(), set()
+    for seed in range(4):
+        batch = pool.batch(8, torch.Generator().manual_seed(seed))
+        assert torch.isfinite(batch).all()
+        seen |= {round(float(clip[0, elbow].abs().sum()), 3) for clip in batch}
+        roots |= {round(float(clip[0, FEATURE_SLICES["orientation"]].abs().sum()), 3) for clip in batch}
+    assert len(roots) <= 4 and 1 < len(seen) <= 4
+
+
+def test_a_batch_depends_on_the_step_alone(library):
+    task = task_of(library)
+    first, other = task.batch(3)["features"], task.batch(4)["features"]
+    assert torch.equal(first, task.batch(3)["features"]) and not torch.equal(first, other)
+
+
+def test_metrics_of_a_perfect_and_of_a_shifted_reconstruction(library):
+    features = task_of(library).validation
+    perfect = reconstruction_metrics(features, features)
+    assert max(perfect[key] for key in ("mpjpe_mm", "root_drift_mm", "root_translation_m")) < 1e-2
+    shifted = features.clone()
+    shifted[:, 0, 142] += 0.1
+    metrics = reconstruction_metrics(shifted, features)
+    assert metrics["root_translation_m"] == pytest.approx(0.1, abs=1e-4)
+    assert metrics["mpjpe_mm"] < 1e-2 and metrics["root_drift_mm"] < 1e-2
+    drifting = features.clone()
+    drifting[:, 1:, 142] += 0.01
+    assert reconstruction_metrics(drifting, features)["root_drift_mm"] == pytest.approx(40, abs=0.1)
+
+
+def test_a_run_starts_the_codebook_when_told_and_resumes_to_the_same_numbers(library, tmp_path):
+    losses = dict(joints=1.0, drift=1.0, quantize_after=2)
+    whole = task_of(library, **losses)
+    initted = whole.model.quantizer.vq._codebook.initted  # type: ignore[union-attr]
+    assert not bool(initted)
+    Trainer(whole, whole.config.optimization, tmp_path / "whole").run()
+    assert bool(initted)
+    half = task_of(library, **losses)
+    Trainer(half, replace(half.config.optimization, steps=3), tmp_path / "half").run()
+    resumed = task_of(library, **losses)
+    # the decay follows `steps`, so only the codebook and optimiser state are compared through one more identical run
+    trainer = Trainer(resumed, replace(half.config.optimization, steps=3), tmp_path / "half", resume=True)
+    assert trainer.step == 3
+    for mine, other in zip(resumed.model.state_dict().values(), half.model.state_dict().values(), strict=True):
+        assert torch.equal(mine, other)
+    batch = whole.batch(50)
+    half.model.train(), resumed.model.train()
+    torch.manual_seed(0)
+    expected = half.loss(batch)[0]
+    torch.manual_seed(0)
+    assert torch.equal(expected, resumed.loss(batch)[0])

@@ -1,0 +1,236 @@
+"""The whole chain that makes the shipped bundle: mocap → clips → tokenizers → tokens → transformer → bundle.
+
+Every stage leaves its result in the work folder and is skipped, or goes on, when it is called again. Each training
+stage can start from the weights of a bundle, with a fresh optimiser.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from ar_model import UniMoTransformer
+from motion_tokenizer import MotionVQVAE
+from unimo.assets import config_path
+from unimo.bundle import BundleSettings, load_bundle, load_strictly, save_bundle
+from unimo.config import load_config
+from unimo.data.pack import ClipPack, build_pack
+from unimo.data.tokens import TokenPack, tokenize_pack
+from unimo.errors import InputError
+from unimo.evaluation.constant_pose import fit_constant_pose
+from unimo.files import atomic_write
+from unimo.motion.features import from_features
+from unimo.motion.library import MotionLibrary
+from unimo.synth.scene import SceneConfig
+from unimo.training.ar import ArTask, ArTrainingConfig
+from unimo.training.config import OptimizationConfig
+from unimo.training.loop import Trainer
+from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
+from unimo.training.probe import ProbeConfig, ProbeTask
+from unimo.training.task import Task
+from unimo.training.visual_tokenizer import VisualTokenizerTask, VisualTokenizerTrainingConfig
+from visual_tokenizer import DiscreteVisualTokenizer
+
+STAGES = ("clips", "motion-tokenizer", "visual-tokenizer", "tokens", "probe", "ar", "bundle")
+# Seeds of training clips start at 0; those of validation clips start here, so that no clip is ever in both.
+VALIDATION_SEED = 1_000_000_000
+"""First seed of the validation clips; `unimo synth --seed` takes the same."""
+
+Progress = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """What to make and how long to train.
+
+    Attributes:
+        mocap: BVH folders or zips for training.
+        validation_mocap: the same for validation; its subjects must not be among the training subjects.
+        work: folder of intermediate results.
+        bundle: folder of the finished bundle.
+        preset: name of the configs.
+        clips, validation_clips: how many clips to render.
+        minutes: wall-clock budget by training stage; a stage without one trains the steps of its config.
+        start_from: bundle whose weights the training stages start from.
+        workers: rendering processes.
+        device: of the training stages.
+    """
+
+    mocap: Sequence[Path]
+    validation_mocap: Sequence[Path]
+    work: Path
+    bundle: Path
+    preset: str = "mini"
+    clips: int = 6000
+    validation_clips: int = 256
+    minutes: dict[str, float] = field(default_factory=dict)
+    start_from: str | None = None
+    workers: int = 2
+    device: str = "cpu"
+
+
+class Chain:
+    """Runs stages by name; `progress(stage, fraction, text)` is called along the way."""
+
+    def __init__(self, config: ChainConfig, progress: Progress | None = None) -> None:
+        self.config, self.progress = config, progress or (lambda stage, fraction, text: None)
+        self.settings = load_config(BundleSettings, config_path("bundle", config.preset))
+        self.scene = SceneConfig(side=self.settings.side, frames=self.settings.frames, fps=self.settings.fps)
+
+    def run(self, stages: Sequence[str] = STAGES) -> None:
+        """Runs the stages in order.
+
+        Raises:
+            InputError: a stage's input is missing, or a subject is both trained on and validated.
+        """
+        for stage in stages:
+            getattr(self, "stage_" + stage.replace("-", "_"))()
+            self.progress(stage, 1.0, "done")
+
+    def libraries(self) -> tuple[MotionLibrary, MotionLibrary]:
+        """Training and validation motions, retargeted (once) to the open body."""
+        train = MotionLibrary.from_mocap(self.config.mocap)
+        validation = MotionLibrary.from_mocap(self.config.validation_mocap)
+        shared = {motion.subject for motion in train} & {motion.subject for motion in validation}
+        if shared:
+            raise InputError(f"subjects {sorted(shared)} are in both training and validation mocap")
+        return train, validation
+
+    def stage_clips(self) -> None:
+        """Renders the training and validation packs."""
+        train, validation = self.libraries()
+        config = self.config
+        parts = (
+            ("validation", validation, VALIDATION_SEED, config.validation_clips),
+            ("train", train, 0, config.clips),
+        )
+        for name, library, first, count in parts:
+            seeds = range(first, first + count)
+            report = lambda done, total, name=name: self.progress("clips", done / total, f"{name} {done}/{total}")  # noqa: E731
+            build_pack(config.work / "packs" / name, library, seeds, self.scene, config.workers, report)
+
+    def stage_motion_tokenizer(self) -> None:
+        """Trains the motion tokenizer on windows in random cameras; needs no rendered clips."""
+        config = self._training_config("motion-tokenizer", MotionTokenizerTrainingConfig)
+        train, validation = self.libraries()
+        task = MotionTokenizerTask(
+            config, train, validation, self.scene, self.settings.canonical_focal, device=self.config.device
+        )
+        self._train("motion-tokenizer", task, config.optimization)
+
+    def stage_visual_tokenizer(self) -> None:
+        """Trains the visual tokenizer on the packs."""
+        config = self._training_config("visual-tokenizer", VisualTokenizerTrainingConfig)
+        task = VisualTokenizerTask(config, self.pack("train"), self.pack("validation"), device=self.config.device)
+        self._train("visual-tokenizer", task, config.optimization)
+
+    def stage_tokens(self) -> None:
+        """Turns both packs to tokens with the frozen tokenizers; training clips also mirrored."""
+        for name in ("validation", "train"):
+            path = self.config.work / f"tokens_{name}.npz"
+            if path.is_file():
+                continue
+            report = lambda done, total, name=name: self.progress("tokens", done / total, f"{name} {done}/{total}")  # noqa: E731
+            tokens = tokenize_pack(
+                self.pack(name), self.visual_tokenizer(), self.motion_tokenizer(), self.settings.canonical_focal,
+                mirror=name == "train", progress=report,
+            )  # fmt: skip
+            tokens.save(path)
+
+    def stage_probe(self) -> None:
+        """Fits the pose probe and writes what it recovers to `probe.json`."""
+        minutes = self.config.minutes.get("probe")
+        optimization = OptimizationConfig(
+            steps=2000, minutes=minutes, batch_size=64, learning_rate=1e-3, weight_decay=0.05, validate_every=400
+        )
+        ids = self.visual_tokenizer().num_ids
+        task = ProbeTask(ProbeConfig(), optimization, ids, self.tokens("train"), self.tokens("validation"))
+        metrics = self._train("probe", task, optimization)
+        with atomic_write(self.config.work / "probe.json") as path:
+            path.write_text(json.dumps(metrics, indent=2) + "\n")
+
+    def stage_ar(self) -> None:
+        """Trains the transformer on the token packs."""
+        config = self._training_config("ar", ArTrainingConfig)
+        task = ArTask(config, self.tokens("train"), self.tokens("validation"), device=self.config.device)
+        self._train("ar", task, config.optimization)
+
+    def stage_bundle(self) -> None:
+        """Seals the trained parts into the bundle."""
+        constant = fit_constant_pose(from_features(torch.from_numpy(self.tokens("train").features)))
+        logs = {stage: self._last_log(stage) for stage in ("motion-tokenizer", "visual-tokenizer", "ar")}
+        components: dict[str, nn.Module] = {
+            "motion_tokenizer": self.motion_tokenizer(),
+            "visual_tokenizer/discrete": self.visual_tokenizer(),
+            "ar_model": self._trained("ar", UniMoTransformer, ArTrainingConfig),
+        }
+        training: dict[str, Any] = {
+            "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
+            "clips": self.config.clips,
+            "stages": logs,
+            "constant_pose": constant.to_json(),
+        }
+        save_bundle(self.config.bundle, self.config.preset, self.settings, components, training)
+
+    def pack(self, name: str) -> ClipPack:
+        """The pack "train" or "validation"."""
+        return ClipPack(self.config.work / "packs" / name)
+
+    def tokens(self, name: str) -> TokenPack:
+        """The token pack "train" or "validation"."""
+        return TokenPack.load(self.config.work / f"tokens_{name}.npz")
+
+    def motion_tokenizer(self) -> MotionVQVAE:
+        """The trained motion tokenizer."""
+        return self._trained("motion-tokenizer", MotionVQVAE, MotionTokenizerTrainingConfig)
+
+    def visual_tokenizer(self) -> DiscreteVisualTokenizer:
+        """The trained visual tokenizer."""
+        return self._trained("visual-tokenizer", DiscreteVisualTokenizer, VisualTokenizerTrainingConfig)
+
+    def _training_config(self, stage: str, cls: type) -> Any:
+        kind = {"ar": "ar_model"}.get(stage, stage.replace("-", "_"))
+        config = load_config(cls, config_path(kind, self.config.preset))
+        minutes = self.config.minutes.get(stage)
+        return replace(config, optimization=replace(config.optimization, minutes=minutes)) if minutes else config
+
+    def _train(self, stage: str, task: Task, optimization: OptimizationConfig) -> dict[str, float]:
+        """Trains in `work/<stage>`, going on where it stopped, and leaves `work/<stage>.safetensors`."""
+        if self.config.start_from and stage != "probe":
+            self._start_from(stage, task.model)
+
+        def report(fraction: float, numbers: dict[str, Any]) -> None:
+            self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
+
+        metrics = Trainer(task, optimization, self.config.work / stage, resume=True, progress=report).run()
+        with atomic_write(self.config.work / f"{stage}.safetensors") as path:
+            save_file({key: value.contiguous().cpu().clone() for key, value in task.model.state_dict().items()}, path)
+        return metrics
+
+    def _start_from(self, stage: str, model: nn.Module) -> None:
+        bundle = load_bundle(str(self.config.start_from))
+        parts = {
+            "motion-tokenizer": lambda: bundle.motion_tokenizer,
+            "visual-tokenizer": lambda: bundle.visual_tokenizer,
+            "ar": lambda: bundle.ar_model,
+        }
+        load_strictly(model, parts[stage]().state_dict(), Path(str(self.config.start_from)))
+
+    def _trained(self, stage: str, model_class: type, config_class: type) -> Any:
+        path = self.config.work / f"{stage}.safetensors"
+        if not path.is_file():
+            raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
+        model = model_class(self._training_config(stage, config_class).model)
+        load_strictly(model, load_file(path), path)
+        return model.eval()
+
+    def _last_log(self, stage: str) -> dict[str, Any]:
+        lines = (self.config.work / stage / "log.jsonl").read_text().splitlines()
+        return json.loads([line for line in lines if '"validation"' in line][-1])
