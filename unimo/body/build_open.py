@@ -151,9 +151,10 @@ class _ZeroPose:
         down = torch.tensor([0.0, -1.0, 0.0])
         still = torch.eye(3).expand(len(self.heads), 3, 3)
         for s, sign in (("L", 1.0), ("R", -1.0)):
-            thigh = self._limb([f"upperleg01.{s}", f"upperleg02.{s}"], f"upperleg01.{s}", f"lowerleg01.{s}", still, down)
+            hip, knee, ankle = f"upperleg01.{s}", f"lowerleg01.{s}", f"foot.{s}"
+            thigh = self._limb([hip, f"upperleg02.{s}"], hip, knee, still, down)
             # The foot keeps its rest turn, so that the sole stays level.
-            self._limb([f"lowerleg01.{s}", f"lowerleg02.{s}"], f"lowerleg01.{s}", f"foot.{s}", thigh, down)
+            self._limb([knee, f"lowerleg02.{s}"], knee, ankle, thigh, down)
             self._arm(s, torch.tensor([sign, 0.0, 0.0]))
         heads = self.heads.clone()
         for bone, parent in enumerate(self.source.bone_parents):
@@ -232,7 +233,7 @@ def _principal_directions(vertices: torch.Tensor, joints: torch.Tensor) -> tuple
 
 
 def _regressor(mean: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Joint regressor (55,V): the smallest weights on nearby vertices that give each joint at the mean and its changes."""
+    """Joint regressor (55,V): small weights on nearby vertices that give each joint at the mean and its changes."""
     count = len(mean) - 55
     regressor = np.zeros((55, count))
     for j in range(55):

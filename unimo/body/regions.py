@@ -41,7 +41,9 @@ def _split_head(vertices: np.ndarray, is_head: np.ndarray, eyes: np.ndarray) -> 
     up = (vertices[:, 1] - eyes[1]) / height
     # How far in front of the middle of the head, in units of its half depth.
     front = (vertices[:, 2] - middle) / (vertices[is_head, 2].max() - middle)
-    hair = is_head & ((up > 0.62) | ((front < -0.05) & (up > -0.75)))
+    side = np.abs(vertices[:, 0]) / np.abs(vertices[is_head, 0]).max()
+    ear = (side > 0.87) & (up < 0.4)
+    hair = is_head & ((up > 0.62) | ((front < -0.05) & (up > -0.75) & ~ear))
     face = is_head & ~hair & (front > 0.3)
     return face, hair
 

@@ -1,8 +1,8 @@
 """Rotations as tensors: axis-angle, 3x3 matrices and the continuous 6-D form.
 
-In and out: torch tensors with any leading dimensions; axis-angle (...,3) in radians, matrices (...,3,3) acting on column
-vectors, 6-D (...,6) = first column of the matrix followed by its second column. All conversions are differentiable and
-come from `roma`.
+In and out: torch tensors with any leading dimensions; axis-angle (...,3) in radians, matrices (...,3,3) acting on
+column vectors, 6-D (...,6) = first column of the matrix followed by its second column. All conversions are
+differentiable and come from `roma`.
 """
 
 from __future__ import annotations
@@ -57,18 +57,3 @@ def rotation_between(source: Tensor, target: Tensor) -> Tensor:
     imaginary = torch.where(cosine < -1 + 1e-7, perpendicular, torch.linalg.cross(a, b))
     real = torch.where(cosine < -1 + 1e-7, torch.zeros_like(cosine), 1 + cosine)
     return roma.unitquat_to_rotmat(roma.quat_normalize(torch.cat([imaginary, real], dim=-1)))
-
-
-def twist_about(rotation: Tensor, axis: Tensor) -> Tensor:
-    """The part (...,3,3) of `rotation` (...,3,3) that turns about the unit vector `axis` (...,3).
-
-    `rotation = swing @ twist`, where swing's axis is at right angles to `axis`. For a swing of exactly half a turn the
-    twist is not defined and the identity is given.
-    """
-    quaternion = roma.rotmat_to_unitquat(rotation)
-    along = (quaternion[..., :3] * axis).sum(-1, keepdim=True) * axis
-    twist = torch.cat([along, quaternion[..., 3:]], dim=-1)
-    degenerate = twist.norm(dim=-1, keepdim=True) < 1e-6
-    identity = torch.zeros_like(twist)
-    identity[..., 3] = 1
-    return roma.unitquat_to_rotmat(roma.quat_normalize(torch.where(degenerate, identity, twist)))
