@@ -90,7 +90,8 @@ def test_exchanged_limbs_come_from_the_pool_and_leave_the_root_alone(library):
         assert torch.isfinite(batch).all()
         seen |= {round(float(clip[0, elbow].abs().sum()), 3) for clip in batch}
         roots |= {round(float(clip[0, FEATURE_SLICES["orientation"]].abs().sum()), 3) for clip in batch}
-    assert len(roots) <= 4 and 1 < len(seen) <= 4
+    # each of the four windows gives two right elbows, its own and its mirrored left one
+    assert len(roots) <= 4 and 1 < len(seen) <= 8
 
 
 def test_a_batch_depends_on_the_step_alone(library):

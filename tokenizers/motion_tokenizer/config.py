@@ -17,7 +17,7 @@ class MotionTokenizerConfig:
     """Sizes of the motion VQ-VAE; the defaults are the paper's (section 3.1, supplement A).
 
     Attributes:
-        expert_dims: feature channels of each expert, in the order of `EXPERTS`; they add up to D (145 with 6-D rotations).
+        expert_dims: feature channels of each expert, in the order of `EXPERTS`; their sum is D (145 for 6-D rotations).
         strides: time expansion of each encoder block; the product is the number of tokens a frame.
         widths: channels of each encoder block, lowest rate first; decoders use them in reverse.
         expert_scale: width of each expert decoder as a fraction of `widths`.
@@ -27,11 +27,11 @@ class MotionTokenizerConfig:
         resample_kernel_factor: kernel of the (transposed) strided convolutions = factor x stride.
         causal: pad on the left only, so that frame t depends on frames <= t in the encoder and in the decoders.
         codebook_size: number of ids.
-        codebook_dim: dimension in which codes are compared; 0 means the width of the last encoder block, without projection.
+        codebook_dim: dimension in which codes are compared; 0 = the last encoder block's width, without projection.
         codebook_cosine: compare directions (normalised codes) instead of Euclidean distances.
         codebook_update: "ema" (moving averages) or "gradient" (the codebook term of eq. 5).
         codebook_decay: decay of the moving averages.
-        dead_code_threshold: a code whose moving count falls below this is replaced by a random encoder output; 0 = never.
+        dead_code_threshold: a code whose moving count is below this is replaced by a random encoder output; 0 = never.
         kmeans_init: start the codebook by k-means on the first quantised training batch.
         commitment_weight: lambda of eq. 5.
         codebook_weight: weight of eq. 5's codebook term ("gradient" only).

@@ -13,9 +13,7 @@ from torch import Tensor
 from .config import EXPERTS
 
 
-def reconstruction_losses(
-    predicted: Tensor, target: Tensor, expert_dims: tuple[int, ...]
-) -> dict[str, Tensor]:
+def reconstruction_losses(predicted: Tensor, target: Tensor, expert_dims: tuple[int, ...]) -> dict[str, Tensor]:
     """Computes the L1 terms.
 
     Args:
@@ -24,8 +22,8 @@ def reconstruction_losses(
         expert_dims: channels of each expert, in the order of `EXPERTS`.
 
     Returns:
-        "reconstruction", "velocity", "acceleration" (sums over experts) and "reconstruction_<expert>". Clips too short for
-        a difference give 0 for that term.
+        "reconstruction", "velocity", "acceleration" (sums over experts) and "reconstruction_<expert>". Clips too short
+        for a difference give 0 for that term.
     """
     error = predicted - target
     losses: dict[str, Tensor] = {}

@@ -1,8 +1,8 @@
 """The convolutional encoder and expert decoder of the motion tokenizer (paper section 3.1, supplement A).
 
 In: channels-first sequences, (B, D, T) into the encoder, (B, C, T*s) into a decoder, with s the product of the strides.
-Out: (B, C, T*s) from the encoder, (B, D_expert, T) from a decoder. No normalisation layers, so any length works and, with
-`causal`, frame t sees frames <= t only. Residual branches start at zero.
+Out: (B, C, T*s) from the encoder, (B, D_expert, T) from a decoder. No normalisation layers, so any length works,
+and, if `causal`, frame t sees frames <= t only. Residual branches start at zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .config import MotionTokenizerConfig
 
 
 class PaddedConv(nn.Module):
-    """A convolution whose output has exactly length / stride positions; the padding is split or, if causal, all on the left."""
+    """A convolution with exactly length / stride outputs; the padding is split or, if causal, all on the left."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, *, causal: bool, stride: int = 1, dilation: int = 1
@@ -83,7 +83,7 @@ class MotionEncoder(nn.Module):
 
 
 class ExpertDecoder(nn.Module):
-    """The encoder's mirror for one group of channels: blocks of a strided convolution and residual layers, then a projection."""
+    """The encoder's mirror for one group of channels: blocks of strided convolution and residual layers, projected."""
 
     def __init__(self, config: MotionTokenizerConfig, channels_out: int, scale: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One codebook on top of `vector-quantize-pytorch`: encoder outputs <-> ids, its two losses, and noise on the ids in training.
+"""One codebook on top of `vector-quantize-pytorch`: encoder outputs <-> ids, two losses, noise on ids in training.
 
 In: (B, N, C) encoder outputs, or (B, N) ids. Out: (B, N, C) decoder inputs, (B, N) int64 ids.
 Codebook, moving averages and the "k-means done" flag are all buffers or parameters, so a checkpoint resumes exactly.
@@ -42,8 +42,8 @@ class MotionQuantizer(nn.Module):
         if config.codebook_cosine:
             start = F.normalize(start, dim=-1)
         with torch.no_grad():
-            self.vq._codebook.embed.copy_(start)
-            self.vq._codebook.embed_avg.copy_(start)
+            self.vq._codebook.embed.copy_(start[None])
+            self.vq._codebook.embed_avg.copy_(start[None])
 
     @property
     def codebook(self) -> Tensor:
@@ -58,7 +58,7 @@ class MotionQuantizer(nn.Module):
             quantize: False passes the projected values on unquantised (a warm-up); the ids are still the nearest codes.
 
         Returns:
-            (B, N, C) decoder inputs with straight-through gradients, (B, N) ids, and the terms "commitment" and "codebook".
+            (B, N, C) decoder inputs with straight-through gradients, (B, N) ids, the terms "commitment" and "codebook".
         """
         projected = self._project(encoded)
         if not quantize or not self.training:
