@@ -64,7 +64,7 @@ def files() -> list[tuple[str, Path]]:
     found += [("tools", path) for path in (ROOT / "tools").rglob("*.py")]
     for path in (ROOT / "unimo").rglob("*.py"):
         words = path.relative_to(ROOT).with_suffix("").parts
-        if len(words) > 1 and words != ("unimo", "__init__"):
+        if words[1] not in ("__init__", "__main__"):
             found.append((f"unimo.{words[1]}", path))
     return found
 

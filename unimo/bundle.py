@@ -146,15 +146,15 @@ class Bundle:
     @cached_property
     def motion_tokenizer(self) -> MotionVQVAE:
         """Raises CheckpointError when files or tensors do not fit; so do the other two."""
-        return self._load("motion_tokenizer")
+        return self.component("motion_tokenizer")
 
     @cached_property
     def visual_tokenizer(self) -> DiscreteVisualTokenizer:
-        return self._load("visual_tokenizer/discrete")
+        return self.component("visual_tokenizer/discrete")
 
     @cached_property
     def ar_model(self) -> UniMoTransformer:
-        return self._load("ar_model")
+        return self.component("ar_model")
 
     @cached_property
     def sha256(self) -> str:
@@ -167,10 +167,16 @@ class Bundle:
         Raises:
             CheckpointError: naming the first file that is missing or differs.
         """
-        for name in self.info.components:
+        for name in self.info.components if self.path else ():
             self._verified_files(name)
 
-    def _load(self, name: str) -> Any:
+    def component(self, name: str) -> Any:
+        """Reads a component anew; `name` is a key of `COMPONENTS`.
+
+        Raises:
+            CheckpointError: a file is missing or damaged, or its tensors do not fit the model.
+            ConfigError: its config.json has an unknown key or a wrong value.
+        """
         kind = COMPONENTS[name]
         if self.path is None:
             config = kind.preset("debug")

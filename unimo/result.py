@@ -34,7 +34,7 @@ from unimo.render.overlay import overlay, side_by_side
 EXPORTS = ("bvh", "glb")
 AI_METADATA = {"comment": "AI-generated", "description": "AI-generated with UniMo"}
 SMALLEST_VIEW, LARGEST_PANEL = 384, 640
-"""Pixels of the longer side: below the first, overlays are enlarged; panels of side_by_side.mp4 stay within the second."""
+"""Pixels of the longer side: smaller frames are enlarged to be drawn on; panels of side_by_side.mp4 stay within."""
 VERSIONS_OF = ("unimo", "torch", "numpy", "diffusers", "smplx", "av", "pyrender")
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, steps done and steps in all."""
@@ -107,10 +107,9 @@ class Result:
         if "overlay.mp4" in names:
             self._draw(folder, "overlay", progress)
             self._draw(folder, "side_by_side", progress)
-        if "motion.bvh" in names:
-            export_bvh(folder / "motion.bvh", self.motion)
-        if "motion.glb" in names:
-            write_glb(folder / "motion.glb", self.motion)
+        for kind in EXPORTS:
+            if f"motion.{kind}" in names:
+                export_motion(folder / f"motion.{kind}", self.motion, kind)
         record = self._record(names, time.perf_counter() - started)
         (folder / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -159,13 +158,23 @@ def planned_files(task: str, export: Sequence[str] = (), render: bool = True) ->
     Raises:
         InputError: an unknown export.
     """
-    unknown = [name for name in export if name not in EXPORTS]
-    if unknown:
-        raise InputError(f"unknown export {unknown[0]!r}", None, f"--export {','.join(EXPORTS)}")
+    for name in export:
+        _check_export(name)
     names = ["motion.npz"]
     names += ["video.mp4"] if task == "generate" else []
     names += ["overlay.mp4", "side_by_side.mp4"] if render else []
     return [*names, *(f"motion.{name}" for name in EXPORTS if name in export), "run.json"]
+
+
+def export_motion(path: Path, motion: Motion, kind: str) -> None:
+    """Writes a motion in the world frame, y up, as "bvh" or "glb".
+
+    Raises:
+        InputError: an unknown kind.
+        MissingAssetError: the motion is of the licensed body and its file is not on this machine.
+    """
+    _check_export(kind)
+    {"bvh": export_bvh, "glb": write_glb}[kind](path, motion)
 
 
 def check_output(folder: str | Path, names: Sequence[str], overwrite: bool) -> None:
@@ -183,8 +192,13 @@ def check_output(folder: str | Path, names: Sequence[str], overwrite: bool) -> N
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
 
+def _check_export(kind: str) -> None:
+    if kind not in EXPORTS:
+        raise InputError(f"unknown export {kind!r}", None, f"--export {','.join(EXPORTS)}")
+
+
 def _view_size(source: FrameSource, largest: int | None) -> tuple[int, int]:
-    """Height and width to draw at: the source's own unless its longer side is too small to judge, or above `largest`."""
+    """Height and width to draw at: the source's own, unless too small to judge or with a side above `largest`."""
     side = max(source.height, source.width)
     scale = math.ceil(SMALLEST_VIEW / side) if largest is None or side <= largest else largest / side
     return max(16, round(source.height * scale)), max(16, round(source.width * scale))

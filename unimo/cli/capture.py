@@ -1,0 +1,109 @@
+"""`unimo capture`: a video, or many, become SMPL-X motion."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unimo.cli import common as c
+from unimo.errors import InputError, UniMoError
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+
+
+def capture(
+    video: Annotated[str, typer.Option("--video", help="A video, a folder of videos, or a quoted pattern ('*.mp4').")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; default: outputs/capture/<video name>.")
+    ] = None,
+    bundle: c.BundleOption = "mini",
+    frames: Annotated[int | None, typer.Option("--frames", min=1, help="Only the first frames of each video.")] = None,
+    seed: c.SeedOption = 0,
+    focal: c.FocalOption = None,
+    temperature: c.TemperatureOption = 1.0,
+    top_p: c.TopPOption = 0.8,
+    device: c.DeviceOption = "auto",
+    dtype: c.DtypeOption = "float32",
+    export: c.ExportOption = "",
+    render: c.RenderOption = True,
+    overwrite: c.OverwriteOption = False,
+    dry_run: c.DryRunOption = False,
+    quiet: c.QuietOption = False,
+) -> None:
+    """Writes motion.npz with one frame for every frame of the video; of many videos, one folder each."""
+    from unimo.media.source import FrameSource
+    from unimo.result import check_output, planned_files
+
+    c.set_up_logging(quiet)
+    exports = c.split_exports(export)
+    names = planned_files("capture", exports, render)
+    single, videos = find_videos(video)
+    folders = output_folders(videos, single, output)
+    for folder in folders:
+        check_output(folder, names, overwrite)
+    if single:
+        FrameSource.of(videos[0], limit=frames)
+
+    from unimo.pipeline import UniMoPipeline, check_sampling
+
+    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
+    check_sampling(1, temperature, top_p, focal)
+    if dry_run:
+        c.print_plan(
+            {
+                "videos": ", ".join(map(str, videos)),
+                "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
+                "device": f"{pipeline.device}, {dtype}",
+                "window": f"{pipeline.settings.frames} frames at {pipeline.settings.fps:g} per second",
+                "writes": ", ".join(str(folder / name) for folder in folders for name in names),
+            }
+        )
+        return
+    c.prepare_drawing(render, pipeline.settings.body, quiet)
+    failed = []
+    for path, folder in zip(videos, folders, strict=True):
+        try:
+            with c.progress_bars(quiet) as progress:
+                result = pipeline.capture(path, None, frames, focal, seed, temperature, top_p, progress)
+                result.run["input"] = str(path)
+                c.report_files(result.save(folder, exports, overwrite, render, progress), quiet)
+        except UniMoError as error:
+            if single:
+                raise
+            failed.append(path)
+            c.err.print(f"error: {path}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(videos)} videos could not be captured", ", ".join(map(str, failed)))
+
+
+def find_videos(text: str) -> tuple[bool, list[Path]]:
+    """The videos a user means, and whether it is one file.
+
+    Raises:
+        InputError: a folder or a pattern without videos.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        found = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_SUFFIXES)
+        if not found:
+            raise InputError("the folder holds no video", str(path), f"files that end in {', '.join(VIDEO_SUFFIXES)}")
+        return False, found
+    if not path.exists() and glob.has_magic(text):
+        found = sorted(Path(item) for item in glob.glob(str(path)) if Path(item).is_file())
+        if not found:
+            raise InputError("no file fits this pattern", str(path.absolute()))
+        return False, found
+    return True, [path]
+
+
+def output_folders(videos: list[Path], single: bool, output: Path | None) -> list[Path]:
+    """One folder a video: `output` itself for one file, else one in it by the file's name."""
+    base = output or Path("outputs") / "capture"
+    if single and output:
+        return [output]
+    stems = Counter(path.stem for path in videos)
+    return [base / (path.stem if stems[path.stem] == 1 else path.name.replace(".", "_")) for path in videos]

@@ -1,0 +1,104 @@
+"""What all commands share: options with one spelling, progress bars, plans, and the way errors reach a user.
+
+Commands import the heavy packages inside their functions, so that `unimo --help` and mistyped flags answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console()
+err = Console(stderr=True)
+
+BundleOption = Annotated[str, typer.Option("--bundle", help="mini, debug, a folder or a Hugging Face id.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+FocalOption = Annotated[
+    float | None, typer.Option("--focal", help="Focal length of the input in its pixels; default: its diagonal.")
+]
+TemperatureOption = Annotated[float, typer.Option("--temperature", help="Of sampling; 0 takes the most likely token.")]
+TopPOption = Annotated[float, typer.Option("--top-p", help="Share of the most likely tokens that are drawn from.")]
+ExportOption = Annotated[str, typer.Option("--export", help="Also write motion files: bvh, glb, or bvh,glb.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run.")]
+RenderOption = Annotated[bool, typer.Option("--render/--no-render", help="Draw overlay.mp4 and side_by_side.mp4.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, write nothing.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+ProgressCallback = Callable[[str, int, int], None]
+
+
+def set_up_logging(quiet: bool) -> None:
+    """Sends log messages of the libraries to standard error: warnings, or with --quiet errors only."""
+    handler = RichHandler(console=err, show_time=False, show_path=False)
+    logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(message)s", handlers=[handler])
+
+
+@contextmanager
+def progress_bars(quiet: bool) -> Iterator[ProgressCallback]:
+    """Yields a callback (stage, done, total) that draws one bar a stage on standard error."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=quiet) as bars:
+        tasks: dict[str, object] = {}
+
+        def update(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+
+        yield update
+
+
+def split_exports(text: str) -> list[str]:
+    """ "bvh,glb" as a list; an empty text is no export."""
+    return [name.strip().lower() for name in text.split(",") if name.strip()]
+
+
+def print_plan(rows: Mapping[str, object]) -> None:
+    """Prints what a --dry-run found out."""
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        table.add_row(name, str(value))
+    out.print(table)
+    out.print("Dry run: nothing was written.")
+
+
+def prepare_drawing(render: bool, body: str, quiet: bool) -> None:
+    """Sees that the body and, if wanted, the renderer are ready before any long work.
+
+    Raises:
+        MissingAssetError: no EGL driver, or the licensed body is not here.
+    """
+    from unimo.body import load_body
+    from unimo.body.files import open_body_path
+
+    if body == "open":
+        open_body_path(lambda line: None if quiet else err.print(line))
+    load_body(body)  # type: ignore[arg-type]
+    if render:
+        from unimo.render.renderer import shared_renderer
+
+        shared_renderer()
+
+
+def report_files(files: list[Path], quiet: bool) -> None:
+    """Prints the files a command wrote."""
+    if not quiet:
+        for file in files:
+            out.print(f"wrote {file}", highlight=False, soft_wrap=True)

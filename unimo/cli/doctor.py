@@ -1,0 +1,82 @@
+"""`unimo doctor`: what of the things that UniMo needs is on this machine, and how to get the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import typer
+from rich.table import Table
+
+from unimo.cli import common as c
+from unimo.errors import MissingAssetError, UniMoError
+
+
+def doctor() -> None:
+    """Checks rendering, weights, bodies, codecs and devices; exits with 2 when something required is missing."""
+    table = Table("what", "state", "detail")
+    failed = 0
+    for name, required, check in CHECKS:
+        try:
+            state, detail = "[green]ok[/]", check()
+        except UniMoError as error:
+            failed += required
+            state = "[red]missing[/]" if required else "[yellow]absent (optional)[/]"
+            detail = str(error)
+        table.add_row(name, state, detail)
+    c.out.print(table)
+    if failed:
+        raise typer.Exit(2)
+
+
+def _renderer() -> str:
+    from unimo.render.renderer import shared_renderer
+
+    return shared_renderer().driver
+
+
+def _bundle() -> str:
+    from unimo.bundle import load_bundle
+
+    bundle = load_bundle("mini")
+    bundle.verify()
+    return str(bundle.path)
+
+
+def _open_body() -> str:
+    from unimo.body import load_body
+
+    body = load_body("open")
+    return f"{body.path} ({body.num_vertices} vertices)"
+
+
+def _licensed_body() -> str:
+    from unimo.body.files import licensed_body_path
+
+    return str(licensed_body_path())
+
+
+def _codecs() -> str:
+    import av
+
+    missing = [name for name in ("libx264", "h264", "hevc", "vp9") if name not in av.codecs_available]
+    if missing:
+        raise MissingAssetError(f"PyAV lacks {', '.join(missing)}", None, "pip install --only-binary av av")
+    return f"PyAV {av.__version__}: writes h264; reads h264, hevc, vp9"
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
+    return f"torch {torch.__version__}, CPU with {torch.get_num_threads()} threads"
+
+
+CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
+    ("off-screen rendering", True, _renderer),
+    ("bundle mini", True, _bundle),
+    ("open body", True, _open_body),
+    ("licensed SMPL-X body", False, _licensed_body),
+    ("video codecs", True, _codecs),
+    ("compute", True, _device),
+)

@@ -1,0 +1,69 @@
+"""`unimo generate`: a picture becomes a video and the motion of the person in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unimo.cli import common as c
+
+
+def generate(
+    image: Annotated[Path, typer.Option("--image", help="PNG or JPEG with one person, as large as possible.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; default: outputs/generate/<image name>.")
+    ] = None,
+    bundle: c.BundleOption = "mini",
+    num_samples: Annotated[int, typer.Option("--num-samples", help="How many; above 1 one folder a sample.")] = 1,
+    frames: Annotated[int | None, typer.Option("--frames", help="Length; at most the bundle's window.")] = None,
+    seed: c.SeedOption = 0,
+    focal: c.FocalOption = None,
+    temperature: c.TemperatureOption = 1.0,
+    top_p: c.TopPOption = 0.8,
+    device: c.DeviceOption = "auto",
+    dtype: c.DtypeOption = "float32",
+    export: c.ExportOption = "",
+    render: c.RenderOption = True,
+    overwrite: c.OverwriteOption = False,
+    dry_run: c.DryRunOption = False,
+    quiet: c.QuietOption = False,
+) -> None:
+    """Writes video.mp4 and motion.npz that go on from a picture."""
+    from unimo.media.images import read_image
+    from unimo.result import check_output, planned_files
+
+    c.set_up_logging(quiet)
+    exports = c.split_exports(export)
+    names = planned_files("generate", exports, render)
+    folder = output or Path("outputs") / "generate" / image.stem
+    folders = [folder] if num_samples == 1 else [folder / f"sample_{index:02d}" for index in range(num_samples)]
+    picture = read_image(image)
+    for each in folders:
+        check_output(each, names, overwrite)
+
+    from unimo.pipeline import UniMoPipeline, check_frames, check_sampling
+
+    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
+    check_sampling(num_samples, temperature, top_p, focal)
+    frames = check_frames(frames, pipeline.settings.frames)
+    if dry_run:
+        c.print_plan(
+            {
+                "image": f"{image} ({picture.shape[1]}×{picture.shape[0]})",
+                "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
+                "device": f"{pipeline.device}, {dtype}",
+                "makes": f"{num_samples} × {frames} frames at {pipeline.settings.fps:g} per second",
+                "writes": ", ".join(str(each / name) for each in folders for name in names),
+            }
+        )
+        return
+    c.prepare_drawing(render, pipeline.settings.body, quiet)
+    with c.progress_bars(quiet) as progress:
+        results = pipeline.generate(picture, num_samples, seed, frames, focal, temperature, top_p, progress)
+        written = []
+        for each, result in zip(folders, results, strict=True):
+            result.run["input"] = str(image)
+            written += result.save(each, exports, overwrite, render, progress)
+    c.report_files(written, quiet)

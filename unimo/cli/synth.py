@@ -1,0 +1,55 @@
+"""`unimo synth`: video clips with known motion, camera, keypoints and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unimo.cli import common as c
+from unimo.errors import InputError
+
+
+def synth(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips/ and manifest.jsonl.")],
+    mocap: Annotated[
+        list[Path] | None, typer.Option("--mocap", help="Folder or zip of BVH files (may be repeated); none: walks.")
+    ] = None,
+    subjects: Annotated[str, typer.Option("--subjects", help="Only these subjects: 02,03,06.")] = "",
+    count: Annotated[int, typer.Option("--count", min=1, help="Clips to have in the end.")] = 16,
+    seed: c.SeedOption = 0,
+    side: Annotated[int, typer.Option("--side", help="Pixels of the square frame.")] = 128,
+    frames: Annotated[int, typer.Option("--frames", help="Frames a clip.")] = 17,
+    fps: Annotated[float, typer.Option("--fps", help="Frames per second.")] = 15.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
+    depth: Annotated[bool, typer.Option("--depth", help="Also store depth.")] = False,
+    quiet: c.QuietOption = False,
+) -> None:
+    """Renders synthetic clips; a stopped run goes on where it was, a larger --count adds to it."""
+    c.set_up_logging(quiet)
+    for path in mocap or []:
+        if not path.exists():
+            raise InputError("there is no such mocap folder or zip", str(path.absolute()), "check --mocap")
+    if subjects and not mocap:
+        raise InputError("--subjects chooses among the subjects of --mocap, which is not given")
+
+    from unimo.synth.engine import generate_clips
+    from unimo.synth.scene import SceneConfig
+
+    config = SceneConfig(side=side, frames=frames, fps=fps)
+    c.prepare_drawing(True, config.body, quiet)
+    with c.progress_bars(quiet) as progress:
+        if mocap:
+            from unimo.motion.library import MotionLibrary
+
+            chosen = [name.strip() for name in subjects.split(",") if name.strip()] or None
+            library = MotionLibrary.from_mocap(mocap, subjects=chosen)
+        else:
+            from unimo.synth.gait import gait_library
+
+            library = gait_library(seed=seed)
+        manifest = generate_clips(
+            library, count, seed, output, config, workers, lambda done, total: progress("clips", done, total), depth
+        )
+    c.report_files([manifest], quiet)
