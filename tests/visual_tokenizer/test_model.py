@@ -8,9 +8,11 @@ import torch
 from visual_tokenizer import (
     DiscreteVisualTokenizer,
     VisualTokenizerConfig,
+    block_weights,
+    code_spread,
+    haar_patch,
     initialize_for_training,
-    pixel_weights,
-    reconstruction_losses,
+    wavelet_losses,
 )
 from visual_tokenizer.fsq import FSQ
 
@@ -138,37 +140,56 @@ def test_base_is_cosmos_dv8x16x16() -> None:
 def test_weights_count_the_person_more() -> None:
     mask = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
     mask[..., :8] = True
-    weights = pixel_weights(mask, 4.0)
-    assert weights.mean() == pytest.approx(1) and weights[..., 0].mean() == pytest.approx(4 * weights[0, 0, 0, 15])
+    weights = block_weights(mask, 4.0)
+    assert weights.shape == (1, 1, 4, 4) and weights.mean() == pytest.approx(1)
     target = torch.zeros(1, 3, 1, 16, 16)
     on_person, elsewhere = target.clone(), target.clone()
     on_person[..., :8] = 0.5
     elsewhere[..., 8:] = 0.5
-    inside = reconstruction_losses(on_person, target, weights)["l1"]
-    outside = reconstruction_losses(elsewhere, target, weights)["l1"]
-    assert inside / outside == pytest.approx(4)
-    same = reconstruction_losses(target, target, weights)
-    assert all(value == 0 for value in same.values())
+    inside = wavelet_losses(haar_patch(on_person), haar_patch(target), weights)
+    outside = wavelet_losses(haar_patch(elsewhere), haar_patch(target), weights)
+    assert inside["l2"] / outside["l2"] == pytest.approx(4) and inside["l1"] / outside["l1"] == pytest.approx(4)
     with pytest.raises(ValueError, match="weights must be"):
-        reconstruction_losses(target, target, weights[..., :4])
+        wavelet_losses(haar_patch(target), haar_patch(target), weights[..., :2])
 
 
-def test_one_clip_is_learned_in_seconds() -> None:
+def test_squared_error_of_coefficients_is_that_of_pixels() -> None:
+    video, other = torch.rand(2, 2, 3, 9, 16, 16)
+    video[:, :, 0] = other[:, :, 0]  # the first frame's block holds it four times
+    error = (video[:, :, 1:] - other[:, :, 1:]).square().mean() * 2 / 3  # blocks of zero error: 1 of 3
+    losses = wavelet_losses(haar_patch(video), haar_patch(other))
+    torch.testing.assert_close(losses["l2"], error)
+
+
+def test_spread_is_lowest_for_uniform_independent_codes() -> None:
+    torch.manual_seed(0)
+    uniform = torch.atanh(torch.rand(4, 3, 8, 16, 16) * 2 - 1)
+    best = code_spread(uniform)
+    assert best < 1e-3
+    assert code_spread(uniform * 0.2) > 100 * best and code_spread(uniform * 10) > 100 * best
+    assert code_spread(uniform[:, :1].expand(-1, 3, -1, -1, -1)) > 100 * best
+
+
+@pytest.mark.parametrize("start", ["plain", "inference mode first"])
+def test_one_clip_is_learned_in_seconds(start: str) -> None:
     torch.manual_seed(0)
     model = DiscreteVisualTokenizer(TINY)
+    if start == "inference mode first":
+        with torch.inference_mode():
+            model.encode(torch.zeros(1, 3, 1, 32, 32))
     initialize_for_training(model)
     ramp = torch.linspace(-0.8, 0.8, 32)
     video = torch.stack([ramp.expand(32, 32), ramp.unsqueeze(1).expand(32, 32), torch.zeros(32, 32)])
     video = video.unsqueeze(1).repeat(1, 9, 1, 1).unsqueeze(0)
     for frame in range(9):
         video[0, :, frame, 8:20, 4 + 2 * frame : 10 + 2 * frame] = torch.tensor([0.9, -0.9, 0.5])[:, None, None]
+    target = haar_patch(video)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    first = last = 0.0
-    for step in range(80):
-        losses = reconstruction_losses(model(video)[0], video)
-        loss = losses["l1"] + losses["structure"]
+    before = (model(video)[0] - video).square().mean().item()
+    for _ in range(80):
+        coefficients, latents, _ = model.reconstruct_coefficients(target)
+        losses = wavelet_losses(coefficients, target)
         optimizer.zero_grad()
-        loss.backward()
+        (losses["l1"] + losses["l2"] + 0.1 * code_spread(latents)).backward()
         optimizer.step()
-        first, last = (losses["l1"].item() if step == 0 else first), losses["l1"].item()
-    assert last < 0.25 * first
+    assert (model(video)[0] - video).square().mean() < 0.1 * before

@@ -19,10 +19,11 @@ _SIDE = 4  # pixels and frames of a block, each way
 @lru_cache(maxsize=8)
 def _matrix(device: torch.device, dtype: torch.dtype) -> Tensor:
     """(64 coefficients, 64 samples); rows are (second level, first level) bands, columns (t, h, w) in the block."""
-    pair = torch.tensor([[0.5, 0.5], [0.5, -0.5]], dtype=torch.float64)
-    axis = torch.einsum("ap,bq->abpq", pair, pair)  # a, p: second level; b, q: first level; sample = 2 p + q
-    cube = torch.einsum("abij,cdkl,efmn->acebdfijklmn", axis, axis, axis)
-    return cube.reshape(64, 64).to(device=device, dtype=dtype)
+    with torch.inference_mode(False):  # the cached tensor must serve training too
+        pair = torch.tensor([[0.5, 0.5], [0.5, -0.5]], dtype=torch.float64)
+        axis = torch.einsum("ap,bq->abpq", pair, pair)  # a, p: second level; b, q: first level; sample = 2 p + q
+        cube = torch.einsum("abij,cdkl,efmn->acebdfijklmn", axis, axis, axis)
+        return cube.reshape(64, 64).to(device=device, dtype=dtype)
 
 
 def haar_patch(video: Tensor) -> Tensor:

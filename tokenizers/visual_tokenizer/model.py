@@ -52,11 +52,24 @@ class DiscreteVisualTokenizer(nn.Module):
             ValueError: wrong shape or dtype.
         """
         self._check_video(video)
-        return self.quant_conv(self.encoder(haar_patch(video)))
+        return self._encode_coefficients(haar_patch(video))
 
     def decode_codes(self, codes: Tensor) -> Tensor:
-        """Video (B, 3, T, H, W) of quantised codes (B, D, K, h, w)."""
-        return haar_unpatch(self.decoder(self.post_quant_conv(codes)))
+        """Video (B, 3, T, H, W), not clipped, of quantised codes (B, D, K, h, w)."""
+        return haar_unpatch(self._decode_coefficients(codes))
+
+    def reconstruct_coefficients(self, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The forward pass for training, between wavelets.
+
+        Args:
+            coefficients: (B, 192, 1 + 2k, H/4, W/4) from `haar_patch`.
+
+        Returns:
+            reconstructed coefficients of the same shape, latents (B, D, K, h, w) before quantisation, ids (B, K, h, w).
+        """
+        latents = self._encode_coefficients(coefficients)
+        codes, ids = self.quantizer(latents)
+        return self._decode_coefficients(codes), latents, ids
 
     def encode(self, video: Tensor) -> Tensor:
         """Tokenises.
@@ -101,8 +114,15 @@ class DiscreteVisualTokenizer(nn.Module):
         Raises:
             ValueError: wrong shape or dtype.
         """
-        codes, ids = self.quantizer(self.latents(video))
-        return self.decode_codes(codes), ids
+        self._check_video(video)
+        coefficients, _, ids = self.reconstruct_coefficients(haar_patch(video))
+        return haar_unpatch(coefficients), ids
+
+    def _encode_coefficients(self, coefficients: Tensor) -> Tensor:
+        return self.quant_conv(self.encoder(coefficients))
+
+    def _decode_coefficients(self, codes: Tensor) -> Tensor:
+        return self.decoder(self.post_quant_conv(codes))
 
     def _check_video(self, video: Tensor) -> None:
         time, space = self.config.temporal_compression, self.config.spatial_compression

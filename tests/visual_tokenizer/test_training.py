@@ -1,0 +1,95 @@
+"""The training task on a handful of made-up clips: same step, same batch; crops; learning; metrics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from unimo.training.config import OptimizationConfig
+from unimo.training.visual_tokenizer import (
+    VisualDataConfig,
+    VisualTokenizerTask,
+    VisualTokenizerTrainingConfig,
+    to_frames,
+    to_video,
+)
+from visual_tokenizer import VisualTokenizerConfig
+
+
+class FakePack:
+    """Six clips of a bright square that moves over a ramp."""
+
+    def __init__(self) -> None:
+        ramp = np.linspace(30, 200, 48, dtype=np.float32)
+        self.frames = np.zeros((6, 9, 48, 48, 3), np.uint8)
+        self._masks = np.zeros((6, 9, 48, 48), bool)
+        for clip in range(6):
+            self.frames[clip] = (ramp[None, :, None, None] * (0.5 + clip / 12)).astype(np.uint8)
+            for frame in range(9):
+                where = np.s_[frame, 8 + clip : 30 + clip, 4 + 2 * frame : 16 + 2 * frame]
+                self.frames[clip][where], self._masks[clip][where] = (250, 40 * clip, 20), True
+
+    def __len__(self) -> int:
+        return 6
+
+    def masks(self, rows: np.ndarray) -> np.ndarray:
+        return self._masks[rows]
+
+
+CONFIG = VisualTokenizerTrainingConfig(
+    model=VisualTokenizerConfig(channels=8, channel_multipliers=(1, 1, 2), num_res_blocks=1, fsq_levels=(8, 8, 8)),
+    optimization=OptimizationConfig(steps=10, batch_size=4, learning_rate=3e-3),
+    data=VisualDataConfig(crop=48),
+)
+
+
+def _task(config: VisualTokenizerTrainingConfig = CONFIG) -> VisualTokenizerTask:
+    return VisualTokenizerTask(config, FakePack(), FakePack())  # type: ignore[arg-type]
+
+
+def test_a_batch_depends_on_the_step_alone() -> None:
+    task = _task()
+    first, again, other = task.batch(3), task.batch(3), task.batch(4)
+    assert torch.equal(first["video"], again["video"]) and torch.equal(first["mask"], again["mask"])
+    assert first["names"] == again["names"] and not torch.equal(first["video"], other["video"])
+    assert first["video"].shape == (4, 3, 9, 48, 48) and first["mask"].shape == (4, 9, 48, 48)
+    assert -1 <= first["video"].min() and first["video"].max() <= 1
+
+
+def test_the_mask_moves_with_the_picture() -> None:
+    data = replace(CONFIG.data, crop=32, whole_share=0.0, gain=0.0, offset=0.0)
+    batch = _task(replace(CONFIG, data=data)).batch(0)
+    assert batch["video"].shape == (4, 3, 9, 32, 32)
+    red = (batch["video"][:, 0] - batch["video"][:, 2]) > 0.5  # only the square is red
+    assert batch["mask"].any() and torch.equal(red, batch["mask"])
+
+
+def test_whole_frames_among_crops_cost_the_same() -> None:
+    data = replace(CONFIG.data, crop=32, whole_share=0.5)
+    task = _task(replace(CONFIG, data=data))
+    shapes = {tuple(task.batch(step)["video"].shape) for step in range(20)}
+    assert shapes == {(4, 3, 9, 32, 32), (2, 3, 9, 48, 48)}
+
+
+def test_bytes_survive_the_way_to_video_and_back() -> None:
+    frames = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 16, 16, 3)
+    assert np.array_equal(to_frames(to_video(frames)), frames)
+
+
+def test_loss_falls_and_metrics_stand_beside_the_baseline() -> None:
+    task = _task()
+    before = task.validate(task.model)
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+    for step in range(30):
+        loss, numbers = task.loss(task.batch(step))
+        assert set(numbers) == {"l1", "l2", "spread"}
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    after = task.validate(task.model)
+    assert after["psnr_db"] > before["psnr_db"] + 2 and after["psnr_person_db"] > before["psnr_person_db"]
+    assert after["downsampled.psnr_db"] == pytest.approx(before["downsampled.psnr_db"])
+    assert 0 < after["codebook_use"] <= 1 and 0 < after["code_entropy_bits"] <= 9
