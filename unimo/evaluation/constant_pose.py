@@ -116,9 +116,10 @@ def fit_constant_pose(parts: Mapping[str, Tensor], frames: int = 4000, steps: in
 
 
 def _minimise(values: Tensor, error, steps: int) -> Tensor:
-    """Adam on every start at once; returns the values of the best one."""
+    """Adam with a falling step on every start at once; returns the values of the best one."""
     optimizer = torch.optim.Adam([values], lr=0.05)
-    for _ in range(steps):
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 - step / steps)
         optimizer.zero_grad()
         error(values).sum().backward()
         optimizer.step()
