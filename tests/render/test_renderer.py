@@ -10,7 +10,7 @@ from unimo.render import renderer as renderer_module
 from unimo.render.renderer import MeshRenderer, composite, shared_renderer
 from unimo.render.shading import Light, MeshTopology, shade
 
-FACES = np.array([[0, 1, 2], [0, 2, 3]])
+FACES = np.array([[0, 2, 1], [0, 3, 2]])
 INTRINSICS = np.array([[100.0, 0, 40.0], [0, 100.0, 30.0], [0, 0, 1]])
 
 

@@ -105,7 +105,8 @@ class MeshRenderer:
 
         Args:
             vertices: (V, 3) float, metres, OpenCV camera frame.
-            faces: (F, 3) int; pass the same array again and again to keep the mesh on the device.
+            faces: (F, 3) int, counter-clockwise from outside (backs are not drawn); pass the same array again and
+                again to keep the mesh on the device.
             intrinsics: (3, 3) pinhole matrix in pixels of this frame.
             height: H in pixels.
             width: W in pixels.
@@ -151,7 +152,7 @@ class MeshRenderer:
             positions=np.zeros((vertex_count, 3), np.float32),
             color_0=np.ones((vertex_count, 4), np.float32),
             indices=np.ascontiguousarray(faces, dtype=np.uint32),
-            material=pyrender.MetallicRoughnessMaterial(doubleSided=True, alphaMode="OPAQUE"),
+            material=pyrender.MetallicRoughnessMaterial(alphaMode="OPAQUE"),
         )
         self._camera = pyrender.IntrinsicsCamera(1.0, 1.0, 0.5, 0.5, znear=0.05, zfar=100.0)
         self._scene = pyrender.Scene(bg_color=[0.0, 0.0, 0.0, 0.0])

@@ -23,11 +23,11 @@ import numpy as np
 from unimo.errors import InputError
 from unimo.files import atomic_write
 from unimo.media.video_writer import write_video
+from unimo.motion.library import NamedMotion
 from unimo.motion.npz import save_motion
 from unimo.render.renderer import shared_renderer
 from unimo.synth.render import Clip, render_clips
 from unimo.synth.scene import SceneConfig
-from unimo.synth.windows import NamedMotion
 
 _CHUNK = 4
 

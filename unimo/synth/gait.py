@@ -6,12 +6,11 @@ Hips and knees follow a few harmonics of the step; the pelvis is set so that the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unimo.body.names import JOINT_NAMES
+from unimo.motion.library import MotionLibrary, NamedMotion
 from unimo.motion.motion import Motion
 from unimo.synth.puppet import load_puppet
 
@@ -19,22 +18,13 @@ _JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 _FEET = (7, 8, 10, 11)
 
 
-@dataclass(frozen=True)
-class GaitMotion:
-    """A named walk, in the form that the scene sampler takes."""
-
-    name: str
-    subject: str
-    motion: Motion
-
-
-def gait_library(count: int = 24, seed: int = 0, seconds: float = 6.0, fps: float = 30.0) -> list[GaitMotion]:
+def gait_library(count: int = 24, seed: int = 0, seconds: float = 6.0, fps: float = 30.0) -> MotionLibrary:
     """`count` different walks of `seconds` each; a pure function of its arguments."""
     walks = []
     for index in range(count):
         rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, index])))
-        walks.append(GaitMotion(f"gait_{seed}_{index:03d}", f"gait{index:03d}", walk(rng, seconds, fps)))
-    return walks
+        walks.append(NamedMotion(f"gait_{seed}_{index:03d}", f"gait{index:03d}", walk(rng, seconds, fps)))
+    return MotionLibrary(walks)
 
 
 def walk(rng: np.random.Generator, seconds: float, fps: float) -> Motion:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from unimo.motion.library import NamedMotion
 from unimo.motion.motion import Motion
 from unimo.render.renderer import MeshRenderer, composite, shared_renderer
 from unimo.render.shading import Light, shade
@@ -19,7 +20,6 @@ from unimo.synth.appearance import vertex_colors
 from unimo.synth.background import cast_shadow, picture_view, view_room
 from unimo.synth.puppet import Puppet, load_puppet
 from unimo.synth.scene import Scene, SceneConfig, scene_sampler
-from unimo.synth.windows import NamedMotion
 
 _SHADOWS = ((7, 0.17), (8, 0.17), (10, 0.13), (11, 0.13), (0, 0.38))
 

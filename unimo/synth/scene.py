@@ -17,13 +17,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unimo.errors import ConfigError
+from unimo.motion.library import NamedMotion
 from unimo.motion.motion import Motion
 from unimo.render.shading import Vector
 from unimo.synth.appearance import Appearance, sample_appearance
 from unimo.synth.background import Room, list_images, room_colors, sample_room
 from unimo.synth.camera import CameraPath, Framing, frame_person
 from unimo.synth.puppet import Puppet, load_puppet
-from unimo.synth.windows import NamedMotion, Window, WindowSampler
+from unimo.synth.windows import Window, WindowSampler
 
 _FEET = (7, 8, 10, 11)
 _ATTEMPTS = 12

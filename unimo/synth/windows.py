@@ -7,30 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from unimo.body.names import LEFT_RIGHT
 from unimo.errors import InputError
-from unimo.motion.motion import Motion
+from unimo.motion.library import NamedMotion
 from unimo.synth.puppet import JOINTS, load_puppet
 
 _PARTNER = np.arange(JOINTS)
 for _left, _right in LEFT_RIGHT:
     _PARTNER[_left], _PARTNER[_right] = _right, _left
-
-
-class NamedMotion(Protocol):
-    """What the sampler needs of one entry of a library."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def motion(self) -> Motion: ...
 
 
 @dataclass(frozen=True)
