@@ -43,8 +43,9 @@ def synth(
         if mocap:
             from unimo.motion.library import MotionLibrary
 
-            chosen = [name.strip() for name in subjects.split(",") if name.strip()] or None
-            library = MotionLibrary.from_mocap(mocap, subjects=chosen)
+            chosen = {name.strip() for name in subjects.split(",") if name.strip()} or None
+            fitted = lambda done, total: progress("fitting mocap", done, total)  # noqa: E731
+            library = MotionLibrary.from_mocap(mocap, chosen, workers=workers, progress=fitted)
         else:
             from unimo.synth.gait import gait_library
 
