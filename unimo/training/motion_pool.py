@@ -49,7 +49,7 @@ class MotionDataConfig:
     rarity: float = 0.5
     swap: float = 0.6
     turn: float = 0.12
-    shift: float = 0.1
+    shift: float = 0.05
     validation_windows: int = 256
 
 

@@ -100,7 +100,9 @@ class MotionTokenizerTask:
         losses = dict(output.losses)
         total = losses.pop("total")
         if config.joints or config.drift:
-            losses["joints"], losses["drift"] = self._body_losses(output.features.float(), features)
+            # chains of rotations lose too many digits in half precision
+            with torch.autocast(features.device.type, enabled=False):
+                losses["joints"], losses["drift"] = self._body_losses(output.features.float(), features)
             total = total + config.joints * losses["joints"] + config.drift * losses["drift"]
         return total, {key: float(value.detach()) for key, value in losses.items()}
 
