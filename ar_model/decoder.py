@@ -84,7 +84,7 @@ class PackedDecoder:
             value = heads[:, :, self.rotated :].transpose(1, 2)
             query, key = turned[:, : config.heads], turned[:, config.heads :]
             cache.write(index, 0, key.flatten(0, 1), value.flatten(0, 1))
-            mixed = attend(query, key, value, min(layout.prefix_length, length), config.attention, scale=1.0)
+            mixed = attend(query, key, value, min(layout.prefix_length, length), scale=1.0)
             x = self._finish(x, mixed.transpose(1, 2).flatten(2), block)
         return self._norm(x[:, -1])
 

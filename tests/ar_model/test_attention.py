@@ -5,18 +5,21 @@ from __future__ import annotations
 import pytest
 import torch
 
+import ar_model.attention as attention
 from ar_model.attention import attend, prefix_mask
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 7, 23])
 @pytest.mark.parametrize("kv_heads", [1, 2, 4])
-def test_backends_agree(prefix: int, kv_heads: int) -> None:
+@pytest.mark.parametrize("fast_backend", ["sdpa", "blocked"])
+def test_backends_agree(prefix: int, kv_heads: int, fast_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "BLOCK", 5)
     torch.manual_seed(prefix)
     query = torch.randn(2, 4, 23, 8, requires_grad=True)
     key, value = (torch.randn(2, kv_heads, 23, 8, requires_grad=True) for _ in range(2))
     weight = torch.randn(2, 4, 23, 8)
     results = []
-    for backend in ("mask", "sdpa"):
+    for backend in ("mask", fast_backend):
         out = attend(query, key, value, prefix, backend)
         results.append((out, *torch.autograd.grad((out * weight).sum(), (query, key, value))))
     for reference, fast in zip(*results, strict=True):

@@ -82,11 +82,15 @@ def test_chunked_loss_equals_whole_loss(small_model: Maker, random_tokens: Token
     torch.testing.assert_close(torch.autograd.grad(parts.total, model.motion_output.weight)[0], whole_gradient)
 
 
+@pytest.mark.parametrize("layout", [V2M, I2VM, VIDEO], ids=lambda layout: layout.task)
+@pytest.mark.parametrize("backend", ["sdpa", "blocked"])
 @torch.no_grad()
-def test_attention_backends_give_the_same_hidden_states(small_model: Maker, random_tokens: Tokens) -> None:
-    tokens = random_tokens(V2M, 2)
-    fast, plain = small_model(), small_model(attention="mask")
-    torch.testing.assert_close(fast(tokens, V2M), plain(tokens, V2M), atol=1e-5, rtol=1e-5)
+def test_attention_backends_give_the_same_hidden_states(
+    small_model: Maker, random_tokens: Tokens, backend: str, layout
+) -> None:
+    tokens = random_tokens(layout, 2)
+    fast, plain = small_model(attention=backend), small_model(attention="mask")
+    torch.testing.assert_close(fast(tokens, layout), plain(tokens, layout), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -149,7 +153,7 @@ def test_wrong_tokens_are_refused(small_model: Maker, random_tokens: Tokens) -> 
         ({"kv_heads": 3}, "kv_heads .3. must divide heads"),
         ({"dim": 50}, "must divide dim"),
         ({"head_dim": 7}, "head width must be even"),
-        ({"attention": "magic"}, "attention must be one of sdpa, mask"),
+        ({"attention": "magic"}, "attention must be one of sdpa, blocked, mask"),
         ({"visual_embedding_rows": 10}, "below visual_ids"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"absolute_positions": False, "position_gain": 0.0}, "position_gain needs absolute_positions"),
