@@ -46,7 +46,7 @@ class UniMoPipeline:
     Args:
         bundle: the weights.
         device: "cpu", "cuda", "cuda:1", "mps", …
-        dtype: of the visual tokenizer and the transformer: "float32" (default), "bfloat16" or "float16".
+        dtype: "float32" (default), "bfloat16" or "float16", of the transformer and, off the CPU, the visual tokenizer.
 
     Raises:
         InputError: a device that is not there, or an unknown dtype.
@@ -73,7 +73,9 @@ class UniMoPipeline:
     @cached_property
     def visual_tokenizer(self) -> VisualTokenizer:
         """Frames ↔ ids."""
-        return VisualTokenizer(self.bundle.visual_tokenizer.to(self.device, self.dtype), self.settings.side)
+        # the processor lacks some 3-D operations in half precision
+        dtype = torch.float32 if self.device.type == "cpu" else self.dtype
+        return VisualTokenizer(self.bundle.visual_tokenizer.to(self.device, dtype), self.settings.side)
 
     @cached_property
     def engine(self) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -101,9 +102,15 @@ def find_videos(text: str) -> tuple[bool, list[Path]]:
 
 
 def output_folders(videos: list[Path], single: bool, output: Path | None) -> list[Path]:
-    """One folder a video: `output` itself for one file, else one in it by the file's name."""
+    """One folder a video: `output` itself for one file, else by the file's place below their common folder."""
     base = output or Path("outputs") / "capture"
-    if single and output:
-        return [output]
-    stems = Counter(path.stem for path in videos)
-    return [base / (path.stem if stems[path.stem] == 1 else path.name.replace(".", "_")) for path in videos]
+    if single:
+        return [output or base / videos[0].stem]
+    common = os.path.commonpath([path.absolute().parent for path in videos])
+    places = [path.absolute().relative_to(common) for path in videos]
+    counts = Counter(place.with_suffix("") for place in places)
+    # a.mp4 beside a.mov: the suffix tells them apart
+    return [
+        base / (place.with_suffix("") if counts[place.with_suffix("")] == 1 else str(place).replace(".", "_"))
+        for place in places
+    ]

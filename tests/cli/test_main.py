@@ -1,0 +1,187 @@
+"""What a user meets on the command line: files, messages and exit codes, with the debug bundle."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from unimo.cli.capture import find_videos, output_folders
+from unimo.cli.evaluate import parse_seeds
+from unimo.cli.main import run
+from unimo.errors import InputError
+from unimo.media.images import write_image
+from unimo.media.video import probe, write_video
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    frames = np.random.default_rng(0).integers(0, 255, (4, 40, 48, 3), dtype=np.uint8)
+    write_image(folder / "picture.png", frames[0])
+    write_video(folder / "clip.mp4", frames, 15)
+    (folder / "text.mp4").write_text("not a video\n" * 50)
+    return folder
+
+
+def unimo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """Runs a command: exit code, standard output, standard error."""
+    with pytest.raises(SystemExit) as stop:
+        run([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+def test_generate_writes_one_folder_a_sample(inputs: Path, tmp_path: Path, capsys) -> None:
+    arguments = ("--image", inputs / "picture.png", "--bundle", "debug", "--num-samples", 2, "--frames", 2)
+    code, out, _ = unimo(capsys, "generate", *arguments, "--output", tmp_path / "o", "--export", "bvh", "--no-render")
+    assert code == 0
+    for sample in ("sample_00", "sample_01"):
+        names = {path.name for path in (tmp_path / "o" / sample).iterdir()}
+        assert names == {"motion.npz", "video.mp4", "motion.bvh", "run.json"}
+        assert f"wrote {tmp_path / 'o' / sample / 'motion.npz'}" in out
+    record = json.loads((tmp_path / "o/sample_01/run.json").read_text())
+    assert (record["sample"], record["input"]) == (1, str(inputs / "picture.png"))
+
+
+def test_capture_then_visualize(inputs: Path, tmp_path: Path, capsys) -> None:
+    common = ("--video", inputs / "clip.mp4", "--bundle", "debug", "--output", tmp_path)
+    code, out, err = unimo(capsys, "capture", *common, "--quiet")
+    assert (code, out, err) == (0, "", "")
+    assert {path.name for path in tmp_path.iterdir()} == {"motion.npz", "overlay.mp4", "side_by_side.mp4", "run.json"}
+    code, _, err = unimo(capsys, "capture", *common)
+    assert code == 2 and "already holds motion.npz" in err and "--overwrite" in err
+    motion = tmp_path / "motion.npz"
+    assert unimo(capsys, "visualize", motion, "--video", inputs / "clip.mp4", "--export", "glb")[0] == 0
+    assert probe(tmp_path / "motion_view.mp4").width == 48 and (tmp_path / "motion_view.glb").exists()
+    assert unimo(capsys, "visualize", motion, "--size", 64, "--overwrite")[0] == 0
+    assert probe(tmp_path / "motion_view.mp4").width == 64
+
+
+def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(inputs, tmp_path / "in")
+    arguments = ("--video", tmp_path / "in", "--output", tmp_path / "o", "--bundle", "debug", "--no-render")
+    code, out, err = unimo(capsys, "capture", *arguments)
+    assert code == 2
+    assert "text.mp4: this file" in err and "1 of 2 videos could not be captured" in err
+    assert (tmp_path / "o/clip/motion.npz").exists() and not (tmp_path / "o/text").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("generate", "--image", "{in}/none.png"), "there is no such image file"),
+        (("generate", "--image", "{in}"), "this is a folder, not an image file"),
+        (("generate", "--image", "{in}/picture.png", "--bundle", "debug", "--frames", 17), "generates 2 to 9 frames"),
+        (("generate", "--image", "{in}/picture.png", "--bundle", "nosuch"), "There is no bundle 'nosuch'"),
+        (("generate", "--image", "{in}/picture.png", "--export", "fbx"), "unknown export 'fbx'"),
+        (("generate", "--image", "{in}/picture.png", "--bundle", "debug", "--device", "gpu"), "the device 'gpu'"),
+        (("generate", "--image", "{in}/picture.png", "--bundle", "debug", "--dtype", "int4"), "unknown dtype 'int4'"),
+        (("generate", "--image", "{in}/picture.png", "--bundle", "debug", "--top-p", 2), "top-p must lie above 0"),
+        (("generate", "--image", "{in}/picture.png", "--bundle", "debug", "--num-samples", 0), "at least 1, not 0"),
+        (("capture", "--video", "{in}/text.mp4"), "this file"),
+        (("capture", "--video", "{in}/none.mp4"), "there is no such video file"),
+        (("capture", "--video", "{in}/*.webm"), "no file fits this pattern"),
+        (("visualize", "{in}/none.npz"), "no motion file here"),
+        (("visualize", "{in}/none.npz", "--output", "x.gif"), "the output is a video, so it ends in .mp4, not '.gif'"),
+        (("synth", "--output", "{in}/s", "--mocap", "{in}/none.zip"), "there is no such mocap folder or zip"),
+        (("synth", "--output", "{in}/s", "--subjects", "02"), "--subjects chooses among the subjects of --mocap"),
+        (("evaluate", "capture", "--clips", "{in}", "--json", "{in}"), "--json names a folder; a file is wanted"),
+        (("evaluate", "capture", "--clips", "{in}", "--json", "x.json", "--seeds", "a"), "--seeds takes whole numbers"),
+        (("train", "ar", "--mocap", "{in}/none", "--validation-mocap", "{in}"), "there is no such mocap folder or zip"),
+        (("bundle", "info", "nosuch"), "There is no bundle 'nosuch'"),
+    ],
+)
+def test_wrong_input_is_one_message_and_exit_code_2(
+    inputs: Path, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = unimo(capsys, *(str(argument).replace("{in}", str(inputs)) for argument in arguments))
+    assert code == 2
+    assert err.startswith("error: ") and message in err and "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(inputs: Path) -> None:
+    with pytest.raises(InputError, match="there is no such image file"):
+        run(["generate", "--image", str(inputs / "none.png"), "--debug"])
+
+
+def test_unknown_options_and_missing_ones_are_usage_errors(capsys) -> None:
+    code, _, err = unimo(capsys, "generate", "--imgae", "x")
+    assert code == 2 and "--image" in err
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    inputs: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (("generate", "--image", inputs / "picture.png"), ("capture", "--video", inputs / "clip.mp4")):
+        code, out, _ = unimo(capsys, *arguments, "--bundle", "debug", "--dry-run")
+        assert code == 0 and "Dry run: nothing was written." in out and "motion.npz" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bundle_info_and_verify(capsys) -> None:
+    code, out, _ = unimo(capsys, "bundle", "info", "debug")
+    assert code == 0 and "canonical_focal" in out
+    code, out, _ = unimo(capsys, "bundle", "verify", "debug")
+    assert code == 0 and out.count("whole") == 3
+
+
+def test_videos_of_a_folder_a_pattern_or_a_file(tmp_path: Path) -> None:
+    for name in ("a.mp4", "a.mov", "b.MP4", "notes.txt", "deep/a.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    single, videos = find_videos(str(tmp_path))
+    assert not single and [path.name for path in videos] == ["a.mov", "a.mp4", "b.MP4"]
+    out = Path("out")
+    assert output_folders(videos, False, out) == [out / "a_mov", out / "a_mp4", out / "b"]
+    _, videos = find_videos(str(tmp_path / "**/a.mp4"))
+    assert [path.relative_to(tmp_path) for path in videos] == [Path("deep/a.mp4")]
+    _, videos = find_videos(str(tmp_path / "[ad]*"))
+    assert output_folders([tmp_path / "a.mp4", tmp_path / "deep/a.mp4"], False, out) == [out / "a", out / "deep/a"]
+    assert find_videos(str(tmp_path / "b.MP4")) == (True, [tmp_path / "b.MP4"])
+    assert output_folders([tmp_path / "b.MP4"], True, None) == [Path("outputs/capture/b")]
+    assert output_folders([tmp_path / "b.MP4"], True, out) == [out]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="the folder holds no video"):
+        find_videos(str(tmp_path / "empty"))
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0,1, 2") == [0, 1, 2]
+    for text in ("0,0", "-1"):
+        with pytest.raises(InputError, match="--seeds takes different numbers of at least 0"):
+            parse_seeds(text)
+
+
+def test_the_options_are_these() -> None:
+    """Users script against these names: removing one is a break."""
+    from typer.main import get_command
+
+    from unimo.cli.main import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    options = {name: {o for p in command.params for o in p.opts} for name, command in commands.items()}
+    shared = {
+        "--bundle",
+        "--seed",
+        "--focal",
+        "--temperature",
+        "--top-p",
+        "--device",
+        "--dtype",
+        "--export",
+        "--render",
+    }
+    shared |= {"--output", "--frames", "--overwrite", "--dry-run", "--quiet"}
+    assert shared | {"--image", "--num-samples"} <= options["generate"]
+    assert shared | {"--video"} <= options["capture"]
+    assert {"--mocap", "--subjects", "--count", "--seed", "--output"} <= options["synth"]
+    assert set(commands["train"].commands) == {"motion-tokenizer", "visual-tokenizer", "ar"}
+    assert set(commands["evaluate"].commands) == {"tokenizer", "capture", "generate"}
+    assert set(commands["bundle"].commands) == {"info", "verify"}
