@@ -8,7 +8,6 @@ settle what the rigid pelvis and chest cannot follow. Every frame is solved on i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ from unimo.motion.ground import ground_shift
 from unimo.motion.motion import Motion
 from unimo.motion.skeletons import CMU, Skeleton
 
-RETARGET_VERSION = 1
+RETARGET_VERSION = 2
 _JOINT = {name: i for i, name in enumerate(JOINT_NAMES)}
 _CHUNK = 2048
 _STEPS = 4
@@ -35,9 +34,11 @@ _POINTS_TO = {
     for side in ("left", "right")
     for a, b in (("hip", "knee"), ("knee", "ankle"), ("ankle", "foot"), ("shoulder", "elbow"), ("elbow", "wrist"))
 }
-# Bones whose rest direction in mocap skeletons is not anatomy (clavicles that rise from the middle of the chest, a
-# skull straight above the neck): their change from the rest pose is followed, not their direction.
-_BY_ROTATION = [_JOINT[n] for n in ("left_collar", "right_collar", "left_shoulder", "right_shoulder", "head")]
+# Bones whose rest direction in mocap skeletons is not anatomy: clavicles that rise from the middle of the chest to the
+# markers on the shoulders, a skull straight above the neck. Followed literally they shrug the shoulders by 9 cm.
+_NOT_ANATOMY = [_JOINT[n] for n in ("left_collar", "right_collar", "left_shoulder", "right_shoulder", "head")]
+# So most of their direction comes from the body's own rest pose, turned as the file's bone is turned.
+_REST_SHARE = 0.65
 _LEGS = [_JOINT[f"{side}_{part}"] for part in ("knee", "ankle") for side in ("left", "right")]
 
 
@@ -84,7 +85,7 @@ def _unit(vector: Tensor) -> Tensor:
 
 
 def make_targets(
-    bvh: Bvh, rest: Tensor, skeleton: Skeleton = CMU, by_rotation: Sequence[int] = _BY_ROTATION
+    bvh: Bvh, rest: Tensor, skeleton: Skeleton = CMU, rest_share: float = _REST_SHARE
 ) -> Targets:
     """Rescales the bones of a BVH motion to those of a body.
 
@@ -97,7 +98,8 @@ def make_targets(
         bvh: T frames, y up.
         rest: (22,3) rest joints of the body, metres.
         skeleton: the joint map.
-        by_rotation: joints whose bone, from the parent to them, follows the rotation of the file's bone.
+        rest_share: how far collars, shoulders and head follow the rotation of the file's bone instead of its direction;
+            0 takes every direction literally.
 
     Raises:
         InputError: the file lacks joints of the map.
@@ -118,11 +120,10 @@ def make_targets(
     positions[:, 0] = middle * scale + up
     for joint in range(1, 22):
         parent, offset = PARENTS[joint], rest[joint] - rest[PARENTS[joint]]
-        if joint in hips or joint in by_rotation:
-            step = (turns[:, parent] @ offset[:, None])[..., 0]
-        else:
-            step = _unit(places[:, joint] - places[:, parent]) * offset.norm()
-        positions[:, joint] = positions[:, parent] + step
+        share = 1.0 if joint in hips else rest_share if joint in _NOT_ANATOMY else 0.0
+        literal = _unit(places[:, joint] - places[:, parent])
+        own = _unit((turns[:, parent] @ offset[:, None])[..., 0])
+        positions[:, joint] = positions[:, parent] + _unit(share * own + (1 - share) * literal) * offset.norm()
     for joint, child in _POINTS_TO.items():
         ours, theirs = rest[child] - rest[joint], source_rest[child] - source_rest[joint]
         guess = turns[:, joint] @ rotation_between(ours, theirs)
@@ -245,10 +246,21 @@ def retarget(bvh: Bvh, body: BodyModel | None = None, skeleton: Skeleton = CMU) 
     )
 
 
-def retarget_errors(bvh: Bvh, body: BodyModel | None = None, skeleton: Skeleton = CMU) -> np.ndarray:
-    """Distance (T,22) in metres between the fitted joints and the rescaled BVH joints."""
+def retarget_errors(
+    bvh: Bvh, body: BodyModel | None = None, skeleton: Skeleton = CMU, literal: bool = False
+) -> np.ndarray:
+    """Distance (T,22) in metres between the fitted joints and the rescaled BVH joints.
+
+    Args:
+        bvh: the file that is fitted.
+        body: the body; the open body by default.
+        skeleton: the joint map.
+        literal: measure against targets that take every bone's direction from the file as it is, also those of collars,
+            shoulders and head, which the fit itself does not follow all the way (see `make_targets`).
+    """
     body = body or load_body("open")
     rest = body.rest_joints(torch.zeros(1, 10))[0]
     targets = make_targets(bvh, rest, skeleton)
     turns, pelvis = fit(targets, rest)
-    return (_forward(turns, pelvis, rest - rest[list(PARENTS)]) - targets.positions).norm(dim=-1).numpy()
+    goal = make_targets(bvh, rest, skeleton, rest_share=0.0) if literal else targets
+    return (_forward(turns, pelvis, rest - rest[list(PARENTS)]) - goal.positions).norm(dim=-1).numpy()
