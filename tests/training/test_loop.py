@@ -12,7 +12,7 @@ from torch import nn
 from unimo.errors import CheckpointError, TrainingError
 from unimo.training.checkpoint import checkpoint_paths
 from unimo.training.config import OptimizationConfig
-from unimo.training.loop import Trainer, learning_rate
+from unimo.training.loop import Trainer, learning_rate, parameter_groups
 from unimo.training.task import step_generator
 
 
@@ -107,3 +107,10 @@ def test_learning_rate_warms_up_then_falls_to_its_floor():
     assert learning_rate(config, 0, 0.0) == pytest.approx(1e-3)
     assert learning_rate(config, 9, 0.0) == pytest.approx(1e-2)
     assert learning_rate(config, 100, 1.0) == pytest.approx(1e-3)
+
+
+def test_wide_kernels_learn_slower_and_vectors_do_not_decay():
+    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(64, 4))
+    groups = parameter_groups(model, _config(reference_fan_in=16, weight_decay=0.1))
+    found = {tuple(p.shape): (g["rate"], g["weight_decay"]) for g in groups for p in g["params"]}
+    assert found == {(4, 8): (1.0, 0.1), (4, 64): (0.25, 0.1), (4,): (1.0, 0.0)}

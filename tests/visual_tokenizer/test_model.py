@@ -193,3 +193,17 @@ def test_one_clip_is_learned_in_seconds(start: str) -> None:
         (losses["l1"] + losses["l2"] + 0.1 * code_spread(latents)).backward()
         optimizer.step()
     assert (model(video)[0] - video).square().mean() < 0.1 * before
+
+
+def test_training_starts_from_a_small_copy_of_the_video() -> None:
+    torch.manual_seed(0)
+    model = DiscreteVisualTokenizer(VisualTokenizerConfig(32, (1, 2, 4), 1, 16, (8, 8, 8, 8)))
+    initialize_for_training(model)
+    cells = torch.randn(2, 1, 3, 4, 4) * torch.tensor([0.4, 0.15, 0.1])[:, None, None]
+    video = cells.repeat_interleave(16, 3).repeat_interleave(16, 4).expand(-1, 9, -1, -1, -1).transpose(1, 2)
+    video = video.clamp(-1, 1)
+    with torch.no_grad():
+        reconstruction, _ = model(video)
+    assert (reconstruction - video).square().mean() < 0.25 * (video - video.mean()).square().mean()
+    with pytest.raises(ValueError, match="8 channels"):
+        initialize_for_training(DiscreteVisualTokenizer(VisualTokenizerConfig(4, (1, 2, 2), 1)))

@@ -2,9 +2,10 @@
 
 from visual_tokenizer.config import VisualTokenizerConfig
 from visual_tokenizer.haar import haar_patch, haar_unpatch
+from visual_tokenizer.initialization import initialize_for_training
 from visual_tokenizer.keys import rename_cosmos_keys
 from visual_tokenizer.losses import block_weights, code_spread, wavelet_losses
-from visual_tokenizer.model import DiscreteVisualTokenizer, initialize_for_training
+from visual_tokenizer.model import DiscreteVisualTokenizer
 
 __all__ = [
     "DiscreteVisualTokenizer",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from diffusers.models.autoencoders.autoencoder_kl_cosmos import CosmosDecoder3d, CosmosEncoder3d
 from torch import Tensor, nn
 
@@ -136,11 +135,3 @@ class DiscreteVisualTokenizer(nn.Module):
             raise ValueError(
                 f"height and width must be multiples of {space}, got {video.shape[3]} x {video.shape[4]}"
             )
-
-
-def initialize_for_training(model: DiscreteVisualTokenizer) -> None:
-    """Makes every residual branch of the body start at zero, in place, so that short trainings converge faster."""
-    for name, parameter in model.named_parameters():
-        if ".resnets." in name and ".conv2.conv_t." in name or ".to_out.0." in name:
-            with torch.no_grad():
-                parameter.zero_()

@@ -20,7 +20,7 @@ from ar_model import UniMoTransformer
 from motion_tokenizer import MotionVQVAE
 from unimo.assets import config_path
 from unimo.bundle import BundleSettings, load_bundle, load_strictly, save_bundle
-from unimo.config import load_config
+from unimo.config import load_config, to_dict
 from unimo.data.pack import ClipPack, build_pack
 from unimo.data.tokens import TokenPack, tokenize_pack
 from unimo.errors import InputError
@@ -196,10 +196,15 @@ class Chain:
         return self._trained("visual-tokenizer", DiscreteVisualTokenizer, VisualTokenizerTrainingConfig)
 
     def _training_config(self, stage: str, cls: type) -> Any:
+        """The config of a stage; a run that has begun keeps the one it began with, in `work/<stage>/config.json`."""
+        kept = self.config.work / stage / "config.json"
         kind = {"ar": "ar_model"}.get(stage, stage.replace("-", "_"))
-        config = load_config(cls, config_path(kind, self.config.preset))
-        minutes = self.config.minutes.get(stage)
-        return replace(config, optimization=replace(config.optimization, minutes=minutes)) if minutes else config
+        config = load_config(cls, kept if kept.is_file() else config_path(kind, self.config.preset))
+        minutes = self.config.minutes.get(stage, config.optimization.minutes)
+        config = replace(config, optimization=replace(config.optimization, minutes=minutes))
+        with atomic_write(kept) as path:
+            path.write_text(json.dumps(to_dict(config), indent=2) + "\n")
+        return config
 
     def _train(self, stage: str, task: Task, optimization: OptimizationConfig) -> dict[str, float]:
         """Trains in `work/<stage>`, going on where it stopped, and leaves `work/<stage>.safetensors`."""
@@ -227,7 +232,7 @@ class Chain:
         path = self.config.work / f"{stage}.safetensors"
         if not path.is_file():
             raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
-        model = model_class(self._training_config(stage, config_class).model)
+        model = model_class(load_config(config_class, self.config.work / stage / "config.json").model)
         load_strictly(model, load_file(path), path)
         return model.eval()
 

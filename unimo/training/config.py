@@ -16,6 +16,8 @@ class OptimizationConfig:
         batch_size: clips a step.
         learning_rate: peak rate; decays to `final_rate` times this.
         precision: "float32", or "bfloat16" for autocast.
+        reference_fan_in: kernels with more inputs than this learn slower in proportion, which keeps the size of the
+            changes of wide and narrow layers alike; None gives all the same rate.
         ema_decay: decay of the averaged weights that are validated and shipped; 0 switches the average off.
         gradient_clip: largest global gradient norm.
         explode_at: a step whose gradient norm is above this multiple of `gradient_clip` is skipped; 20 in a row stop.
@@ -27,6 +29,7 @@ class OptimizationConfig:
     minutes: float | None = None
     warmup_steps: int = 100
     final_rate: float = 0.02
+    reference_fan_in: int | None = None
     weight_decay: float = 0.01
     beta1: float = 0.9
     beta2: float = 0.99

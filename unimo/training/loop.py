@@ -32,13 +32,15 @@ def learning_rate(config: OptimizationConfig, step: int, progress: float) -> flo
     return config.learning_rate * warmup * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
-def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay on matrices and kernels only, not on biases, norms or scalars."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def parameter_groups(model: torch.nn.Module, config: OptimizationConfig) -> list[dict[str, Any]]:
+    """Groups by weight decay and rate: decay on matrices and kernels only, `rate` as `reference_fan_in` says."""
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            wide = parameter.ndim >= 2
+            rate = min(1.0, config.reference_fan_in / parameter[0].numel()) if wide and config.reference_fan_in else 1.0
+            groups.setdefault((config.weight_decay if wide else 0.0, rate), []).append(parameter)
+    return [{"params": params, "weight_decay": decay, "rate": rate} for (decay, rate), params in groups.items()]
 
 
 class Trainer:
@@ -54,7 +56,7 @@ class Trainer:
     ) -> None:
         self.task, self.config, self.folder, self.progress = task, config, Path(folder), progress
         self.folder.mkdir(parents=True, exist_ok=True)
-        groups = parameter_groups(task.model, config.weight_decay)
+        groups = parameter_groups(task.model, config)
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
         self.average = self._copy_weights() if config.ema_decay else {}
         self.step, self.elapsed, self._skipped = 0, 0.0, 0
@@ -103,7 +105,7 @@ class Trainer:
         torch.manual_seed(config.seed * 1_000_003 + self.step)
         rate = learning_rate(config, self.step, self._fraction())
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         batch = self.task.batch(self.step)
         device = next(model.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
