@@ -6,6 +6,7 @@ before the transformer.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips
 ValidationClipsOption = Annotated[int, typer.Option("--validation-clips", min=1, help="Validation clips to render.")]
 MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Stop after this time, schedule included.")]
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --work.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work and its config.")]
 
 
 def _command(stage: str, text: str) -> None:
@@ -60,6 +61,7 @@ def _command(stage: str, text: str) -> None:
             stage,
             config,
             overrides or [],
+            resume,
             quiet,
             mocap=mocap,
             validation_mocap=validation_mocap,
@@ -76,30 +78,26 @@ def _command(stage: str, text: str) -> None:
     app.command(stage, help=text)(command)
 
 
-def _train(stage: str, config: str, overrides: list[str], quiet: bool, **options: Any) -> None:
+def _train(stage: str, config: str, overrides: list[str], resume: bool, quiet: bool, **options: Any) -> None:
     from unimo.assets import config_path
-    from unimo.config import load_config
+    from unimo.config import load_config, to_dict
+    from unimo.files import atomic_write
     from unimo.pipeline import check_device
     from unimo.training.chain import Chain, ChainConfig
 
     kind = "ar_model" if stage == "ar" else stage.replace("-", "_")
     file = Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(kind, config)
-    minutes = options["minutes"].get(stage)
-    wanted = [*overrides, *([f"optimization.minutes={minutes}"] if minutes else [])]
+    # the chain trains by the configuration that stands in the run's own folder
+    kept = options["work"] / stage / "config.json"
+    wanted = load_config(_config_class(stage), kept if resume and kept.is_file() else file, overrides)
     options["device"] = str(check_device(options["device"]))
-
-    class ConfiguredChain(Chain):
-        """The chain, with this command's file and overrides in place of the preset of the trained stage."""
-
-        def _training_config(self, name: str, cls: type) -> Any:
-            return load_config(cls, file, wanted) if name == stage else super()._training_config(name, cls)
-
     needs = {"motion-tokenizer": [], "visual-tokenizer": ["clips"], "ar": ["clips", "tokens"]}[stage]
-    load_config(_config_class(stage), file, wanted)
     c.prepare_drawing("clips" in needs, "open", quiet)
+    with atomic_write(kept) as path:
+        path.write_text(json.dumps(to_dict(wanted), indent=2) + "\n", encoding="utf-8")
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(f"{name} {text}", round(1000 * done), 1000)  # noqa: E731
-        ConfiguredChain(ChainConfig(**options), report).run([*needs, stage])
+        Chain(ChainConfig(**options), report).run([*needs, stage])
     c.report_files([options["work"] / f"{stage}.safetensors", options["work"] / stage / "log.jsonl"], quiet)
 
 

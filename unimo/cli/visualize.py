@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from unimo.cli import common as c
 from unimo.errors import InputError
+
+if TYPE_CHECKING:
+    from unimo.motion.motion import Motion
 
 
 def visualize(
@@ -18,11 +21,13 @@ def visualize(
         Path | None, typer.Option("--output", "-o", help="The mp4; default: <motion>_view.mp4 beside the motion.")
     ] = None,
     size: Annotated[int, typer.Option("--size", min=64, max=4096, help="Side of the picture without --video.")] = 512,
+    viewer: Annotated[bool, typer.Option("--viewer", help="Show it in the browser instead of writing a file.")] = False,
+    port: Annotated[int, typer.Option("--port", help="Of --viewer.")] = 8080,
     export: c.ExportOption = "",
     overwrite: c.OverwriteOption = False,
     quiet: c.QuietOption = False,
 ) -> None:
-    """Draws a motion: over its video, or alone from the side."""
+    """Draws a motion: over its video, alone from the side, or in the browser."""
     from unimo.media.source import FrameSource
     from unimo.media.video import write_video
     from unimo.motion.npz import load_motion
@@ -34,6 +39,9 @@ def visualize(
     if target.suffix.lower() != ".mp4":
         raise InputError(f"the output is a video, so it ends in .mp4, not '{target.suffix}'", str(target))
     loaded = load_motion(motion)
+    if viewer:
+        _serve(loaded, port)
+        return
     source = FrameSource.of(video) if video else None
     others = [target.with_suffix(f".{name}") for name in exports]
     check_output(target.parent, [target.name, *(other.name for other in others)], overwrite)
@@ -53,3 +61,15 @@ def visualize(
         for name, other in zip(exports, others, strict=True):
             export_motion(other, loaded, name)
     c.report_files([target, *others], quiet)
+
+
+def _serve(motion: Motion, port: int) -> None:
+    """Shows a motion on a local page until Ctrl-C."""
+    from unimo.render.viewer import MotionViewer
+
+    page = MotionViewer(motion, port=port)
+    c.out.print(f"Open {page.url} (over SSH: ssh -L {port}:localhost:{port} …); Ctrl-C ends it.", soft_wrap=True)
+    try:
+        page.play()
+    except KeyboardInterrupt:
+        page.close()
