@@ -30,7 +30,8 @@ def test_page_is_served_and_the_body_moves():
         assert viewer.url.startswith("http://127.0.0.1:")
         viewer.show(3)
         assert abs(viewer._mesh.vertices[:, 2].mean() - viewer.vertices(0)[:, 2].mean() - 1) < 1e-3
-        viewer.play(seconds=0.3)
-        assert viewer._slider.value > 0
+        viewer.play(steps=6)
+        assert viewer._slider.value == 2
+        assert abs(viewer._mesh.vertices[:, 2].mean() - viewer.vertices(2)[:, 2].mean()) < 1e-6
     finally:
         viewer.close()

@@ -6,6 +6,7 @@ over an SSH tunnel and needs no display. Nothing is written.
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
@@ -40,7 +41,7 @@ class MotionViewer:
             port: TCP port.
         """
         try:
-            import viser
+            import viser  # type: ignore[import-not-found]
         except ImportError as error:
             raise MissingAssetError("the interactive viewer needs viser", fix="pip install 'unimo[viewer]'") from error
         body = body or load_body(motion.body)  # type: ignore[arg-type]
@@ -75,10 +76,9 @@ class MotionViewer:
         """Puts the body into one frame."""
         self._mesh.vertices = self.vertices(min(frame, len(self._motion) - 1))
 
-    def play(self, seconds: float | None = None) -> None:
-        """Plays while the page's switch is on, until Ctrl-C or for `seconds`."""
-        end = None if seconds is None else time.monotonic() + seconds
-        while end is None or time.monotonic() < end:
+    def play(self, steps: int | None = None) -> None:
+        """Plays while the page's switch is on, until Ctrl-C or for a number of steps of one frame time each."""
+        for _ in itertools.count() if steps is None else range(steps):
             if self._play.value:
                 self._slider.value = (int(self._slider.value) + 1) % len(self._motion)
             time.sleep(1.0 / self._motion.fps)
