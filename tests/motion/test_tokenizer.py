@@ -1,0 +1,110 @@
+"""The wrapper around the motion tokenizer, with a leaf that loses nothing: what is lost is the wrapper's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from unimo.bundle import load_bundle
+from unimo.errors import InputError
+from unimo.motion.frames import joint_positions
+from unimo.motion.motion import Motion
+from unimo.motion.tokenizer import MotionTokenizer, join
+
+
+class Lossless(torch.nn.Module):
+    """Ids are row numbers of the features that were encoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.features = torch.zeros(0)
+
+    def encode(self, features: torch.Tensor) -> torch.Tensor:
+        self.features = features
+        return torch.arange(len(features))[:, None, None].expand(-1, features.shape[1], 36)
+
+    def decode(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.features[ids[:, 0, 0]]
+
+
+def wrapper(model: torch.nn.Module, canonical_focal: float = 1.2) -> MotionTokenizer:
+    return MotionTokenizer(model, fps=15.0, frames=17, side=128, canonical_focal=canonical_focal)  # type: ignore[arg-type]
+
+
+def walk(frames: int, fps: float = 15.0, focal: float = 100.0) -> Motion:
+    """A smooth motion in front of a camera whose picture is 120×80."""
+    time = np.arange(frames)[:, None] / fps
+    return Motion(
+        body_pose=0.3 * np.sin(time[:, :, None] + np.arange(63).reshape(1, 21, 3)),
+        betas=np.linspace(-1, 1, 10),
+        global_orient=np.array([3.0, 0.2, 0.1]) + 0.2 * time,
+        transl=np.array([0.2, 0.3, 3.0]) + 0.3 * time,
+        fps=fps,
+        intrinsics=np.array([[focal, 0, 60], [0, focal, 40], [0, 0, 1]]),
+    )
+
+
+@pytest.mark.parametrize("frames", [1, 9, 17, 18, 50])
+def test_a_motion_of_any_length_comes_back(frames: int) -> None:
+    motion, tokenizer = walk(frames), wrapper(Lossless())
+    tokens = tokenizer.encode(motion)
+    assert tokens.focal == pytest.approx(100 / 120) and tokens.ids.shape[1:] == (17, 36)
+    back = tokenizer.decode(tokens)
+    assert (len(back), back.fps, back.axes) == (frames, 15.0, "camera")
+    assert np.abs(joint_positions(back) - joint_positions(motion)).max() < 1e-4
+
+
+def test_tokens_see_the_canonical_camera_not_the_source() -> None:
+    """The same picture of a person twice as far with twice the focal length has the same tokens."""
+    model = Lossless()
+    tokenizer = wrapper(model)
+    seen = []
+    for focal in (100.0, 200.0):
+        motion = walk(17, focal=focal)
+        pelvis = joint_positions(motion)[:, 0]
+        transl = motion.transl.copy()
+        transl[:, 2] += pelvis[:, 2] * (focal / 100 - 1)
+        tokenizer.encode(replace(motion, transl=transl))
+        seen.append(model.features)
+    assert torch.allclose(*seen, atol=1e-5)
+
+
+def test_another_frame_rate_is_resampled_not_relabelled() -> None:
+    motion, tokenizer = walk(33, fps=30.0), wrapper(Lossless())
+    back = tokenizer.decode(tokenizer.encode(motion))
+    assert (len(back), back.fps) == (17, 15.0)
+    assert np.abs(joint_positions(back) - joint_positions(motion)[::2]).max() < 1e-4
+
+
+def test_refused_motions() -> None:
+    tokenizer = wrapper(Lossless())
+    with pytest.raises(InputError, match="the tokenizer knows the body 'open', the motion is of 'smplx'"):
+        tokenizer.encode(replace(walk(3), body="smplx"))
+    with pytest.raises(
+        InputError, match="the motion has no intrinsics, so its focal length is unknown\n  try: give foc"
+    ):
+        tokenizer.encode(replace(walk(3), intrinsics=None))
+    assert len(tokenizer.encode(replace(walk(3), intrinsics=None), focal=1.0).spans) == 1
+    with pytest.raises(InputError, match="camera axes"):
+        tokenizer.encode(replace(walk(3), axes="world"))
+
+
+def test_refused_ids() -> None:
+    tokenizer = wrapper(load_bundle("debug").motion_tokenizer)
+    for ids in (torch.zeros(1, 9, 35, dtype=torch.int64), torch.full((1, 9, 36), 512)):
+        with pytest.raises(InputError, match="these are no ids of this motion tokenizer: ids must"):
+            tokenizer.decode_windows(ids, 1.0)
+
+
+def test_joined_pieces_share_one_shape_and_keep_the_pelvis() -> None:
+    first, second = walk(3), replace(walk(4), betas=np.full(10, 2.0))
+    whole = join([None, first, second, None])
+    assert (whole.betas == whole.betas[0]).all()
+    expected = np.concatenate([joint_positions(first)[:, 0], joint_positions(second)[:, 0]])
+    assert np.allclose(joint_positions(whole)[:, 0], expected, atol=1e-5)
+    with pytest.raises(InputError, match="there is no motion to join"):
+        join([None])
