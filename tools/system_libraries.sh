@@ -7,7 +7,11 @@ present() {
     for library in libEGL.so.1 libGL.so.1; do
         ldconfig -p 2>/dev/null | grep -q "$library" || return 1
     done
-    ls /usr/lib*/dri/*_dri.so /usr/lib/*/dri/*_dri.so /usr/lib/*/libgallium-*.so >/dev/null 2>&1 || [ -e /dev/nvidia0 ]
+    [ -e /dev/nvidia0 ] && return 0
+    for driver in /usr/lib*/dri/*_dri.so /usr/lib/*/dri/*_dri.so /usr/lib/*/libgallium-*.so; do
+        [ -e "$driver" ] && return 0
+    done
+    return 1
 }
 
 PATH="$PATH:/sbin:/usr/sbin"
