@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 out = Console()
@@ -35,8 +35,6 @@ RenderOption = Annotated[bool, typer.Option("--render/--no-render", help="Draw o
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, write nothing.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
-ProgressCallback = Callable[[str, int, int], None]
-
 
 def set_up_logging(quiet: bool) -> None:
     """Sends log messages of the libraries to standard error: warnings, or with --quiet errors only."""
@@ -45,8 +43,8 @@ def set_up_logging(quiet: bool) -> None:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[ProgressCallback]:
-    """Yields a callback (stage, done, total) that draws one bar a stage on standard error."""
+def progress_bars(quiet: bool) -> Iterator[Callable[..., None]]:
+    """Yields a callback (stage, done, total, text="") that draws one bar a stage on standard error."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -55,12 +53,12 @@ def progress_bars(quiet: bool) -> Iterator[ProgressCallback]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, disable=quiet) as bars:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
-        def update(stage: str, done: int, total: int) -> None:
+        def update(stage: str, done: int, total: int, text: str = "") -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+            bars.update(tasks[stage], completed=done, total=total, description=f"{stage} {text}".strip())
 
         yield update
 

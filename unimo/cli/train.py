@@ -96,7 +96,7 @@ def _train(stage: str, config: str, overrides: list[str], resume: bool, quiet: b
     with atomic_write(kept) as path:
         path.write_text(json.dumps(to_dict(wanted), indent=2) + "\n", encoding="utf-8")
     with c.progress_bars(quiet) as progress:
-        report = lambda name, done, text: progress(f"{name} {text}", round(1000 * done), 1000)  # noqa: E731
+        report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
         Chain(ChainConfig(**options), report).run([*needs, stage])
     c.report_files([options["work"] / f"{stage}.safetensors", options["work"] / stage / "log.jsonl"], quiet)
 
