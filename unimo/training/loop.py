@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,19 @@ from unimo.training.task import Task
 
 Progress = Callable[[float, dict[str, Any]], None]
 _MAX_SKIPPED = 20
+
+
+@contextmanager
+def _stop_on_termination() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt inside; only the main thread may change handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def learning_rate(config: OptimizationConfig, step: int, progress: float) -> float:
@@ -67,7 +83,14 @@ class Trainer:
                 group["betas"] = (config.beta1, config.beta2)
 
     def run(self) -> dict[str, float]:
-        """Trains to the end of the budget, validates, saves; returns the last validation's metrics."""
+        """Trains to the end of the budget, validates, saves; returns the last validation's metrics.
+
+        Ctrl-C and SIGTERM (what a scheduler sends) save a checkpoint and raise KeyboardInterrupt.
+        """
+        with _stop_on_termination():
+            return self._run()
+
+    def _run(self) -> dict[str, float]:
         config, started = self.config, time.monotonic() - self.elapsed
         try:
             while self.step < config.steps and self._fraction() < 1.0:
