@@ -14,6 +14,7 @@ from unimo.errors import InputError, MissingAssetError
 
 @pytest.fixture()
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    load_body("open")  # from the real cache, before it is changed
     monkeypatch.setenv("UNIMO_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("UNIMO_BODY_DIR", raising=False)
     return tmp_path

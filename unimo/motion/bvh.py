@@ -2,7 +2,8 @@
 
 `read_bvh` gives the skeleton and the raw channel values; `Bvh.global_transforms` turns them into rotations and joint
 positions in the file's own units and axes. `write_bvh` writes the 22 SMPL-X body joints of a motion in the world frame
-(y up) in metres, Euler angles taken from the rotation matrices (Zrotation Yrotation Xrotation, R = Rz Ry Rx).
+(y up) in metres, Euler angles taken from the rotation matrices (Yrotation Xrotation Zrotation, R = Ry Rx Rz, so that
+the heading is free to go round).
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ def _hierarchy(offsets: np.ndarray) -> tuple[list[str], list[int]]:
         lines.append(tab + "{")
         lines.append(f"{tab}\t{offset_line(offsets[joint])}")
         place = "" if depth else "Xposition Yposition Zposition "
-        lines.append(f"{tab}\tCHANNELS {3 if depth else 6} {place}Zrotation Yrotation Xrotation")
+        lines.append(f"{tab}\tCHANNELS {3 if depth else 6} {place}Yrotation Xrotation Zrotation")
         for child, parent in enumerate(PARENTS):
             if parent == joint:
                 visit(child, depth + 1)
@@ -265,7 +266,7 @@ def write_bvh(path: str | Path, motion: Motion) -> None:
     lines, order = _hierarchy(offsets)
     frames = len(motion)
     rotations = motion.rotations()[:, order].reshape(-1, 3, 3)
-    angles = Rotation.from_matrix(rotations).as_euler("ZYX").reshape(frames, len(order), 3)
+    angles = Rotation.from_matrix(rotations).as_euler("YXZ").reshape(frames, len(order), 3)
     # Unwrapped, so that a program that interpolates between frames does not spin a joint.
     angles = np.degrees(np.unwrap(angles, axis=0)).reshape(frames, -1)
     pelvis = motion.transl + rest[0]

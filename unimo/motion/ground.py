@@ -96,3 +96,16 @@ def ground_shift(rotations: Tensor, transl: Tensor, fps: float, body: BodyModel)
     sunk = (-(whole + shift)).clamp_min(0)
     widest = max_pool1d(sunk[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0]
     return shift + _smooth(widest, radius)
+
+
+def standing_soles(rotations: Tensor, transl: Tensor, fps: float, body: BodyModel) -> Tensor:
+    """Heights (N,) in metres of the soles of standing feet: feet slower than 0.4 m/s and below 0.1 m.
+
+    Args:
+        rotations: (T,22,3,3) local rotations, the first one global.
+        transl: (T,3) metres, y up.
+        fps: frames per second.
+        body: the body that moves, at zero betas.
+    """
+    feet, _, speed = _heights(rotations, transl, fps, body)
+    return feet[(speed < _SLOW) & (feet < 0.1)]

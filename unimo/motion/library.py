@@ -16,16 +16,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from unimo.assets import cache_dir
-from unimo.body import load_body
+from unimo.body import JOINT_NAMES, LIMB_JOINTS, load_body
 from unimo.body.build_open import BUILD_VERSION
 from unimo.errors import InputError
 from unimo.motion.bvh import parse_bvh
+from unimo.motion.ground import standing_soles
 from unimo.motion.motion import Motion
 from unimo.motion.npz import load_motion, save_motion
-from unimo.motion.retarget import RETARGET_VERSION, retarget
+from unimo.motion.retarget import RETARGET_VERSION, retarget, retarget_errors
 
 logger = logging.getLogger(__name__)
 
@@ -188,3 +190,52 @@ class MotionLibrary(Sequence[NamedMotion]):
                 fix="give BVH files of the CMU skeleton, and subjects that occur in their names",
             )
         return cls(motions, skipped)
+
+
+def retarget_report(
+    sources: Sequence[str | Path], subjects: set[str] | None = None, walking: Sequence[str] = ()
+) -> dict[str, float | dict[str, float]]:
+    """How near the fitted bodies come to the mocap, for the clips that can be retargeted.
+
+    Args:
+        sources: as for `MotionLibrary.from_mocap`.
+        subjects: only clips of these subjects; all when None.
+        walking: names of clips in which the soles of standing feet are measured against the floor.
+
+    Returns:
+        `limb_mm` and `all_mm` (mean distance of 14 limb joints and of all 22 to the targets of the fit), the same with
+        `_literal` (targets that take every bone's direction from the file), `per_joint_mm`, `frames`, `clips`; with
+        `walking`, `sole_mm` (mean distance of standing soles from the floor) and `sole_within_20_mm` (share).
+
+    Raises:
+        InputError: a source is missing, or one of its clips is no BVH of a known skeleton.
+    """
+    errors, literal, soles = [], [], []
+    body = load_body("open")
+    for file in (file for source in sources for file in _bvh_files(Path(source))):
+        if subjects is not None and subject_of(file.name) not in subjects:
+            continue
+        bvh = parse_bvh(file.read().decode("utf-8-sig"), file.name)
+        errors.append(retarget_errors(bvh, body))
+        literal.append(retarget_errors(bvh, body, literal=True))
+        if file.name in walking:
+            motion = retarget(bvh, body)
+            rotations, transl = torch.as_tensor(motion.rotations()), torch.as_tensor(motion.transl)
+            soles.append(standing_soles(rotations, transl, motion.fps, body).abs().numpy())
+    if not errors:
+        raise InputError("no mocap clip to report on", where=", ".join(str(source) for source in sources))
+    fitted, measured = 1e3 * np.concatenate(errors), 1e3 * np.concatenate(literal)
+    limbs = list(LIMB_JOINTS)
+    report: dict[str, float | dict[str, float]] = {
+        "clips": float(len(errors)),
+        "frames": float(len(fitted)),
+        "limb_mm": float(fitted[:, limbs].mean()),
+        "all_mm": float(fitted.mean()),
+        "limb_literal_mm": float(measured[:, limbs].mean()),
+        "all_literal_mm": float(measured.mean()),
+        "per_joint_mm": {name: float(x) for name, x in zip(JOINT_NAMES, fitted.mean(0), strict=True)},
+    }
+    if soles:
+        heights = 1e3 * np.concatenate(soles)
+        report |= {"sole_mm": float(heights.mean()), "sole_within_20_mm": float((heights <= 20).mean())}
+    return report
