@@ -128,9 +128,7 @@ class UniMoPipeline:
         frames = check_frames(frames, self.settings.frames)
         check_sampling(num_samples, temperature, top_p, focal)
         timings: dict[str, float] = {}
-        picture = image if isinstance(image, np.ndarray) else read_image(image)
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3:
-            raise InputError(f"an image must be uint8 (H, W, 3) RGB, not {picture.dtype} {picture.shape}")
+        name, picture = _picture(image)
         height, width = picture.shape[:2]
         box = Letterbox(height, width, self.settings.side)
         with _timed(timings, "encode"):
@@ -154,7 +152,6 @@ class UniMoPipeline:
         camera = out.intrinsics_from_square(
             intrinsics_matrix(focal * box.scale, self.settings.side / 2, self.settings.side / 2)
         )
-        name = "array" if isinstance(image, np.ndarray) else Path(image).name
         results = []
         for sample, (video, one) in enumerate(zip(videos, motions, strict=True)):
             clip = FrameSource.of(out.invert(video), self.settings.fps)
@@ -324,6 +321,15 @@ def check_sampling(num_samples: int, temperature: float, top_p: float, focal: fl
         raise InputError(f"top-p must lie above 0 and up to 1, not {top_p}")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
         raise InputError(f"the focal length must be a positive number of pixels, not {focal}")
+
+
+def _picture(image: str | Path | np.ndarray) -> tuple[str, np.ndarray]:
+    """A name for the record, and uint8 (H, W, 3)."""
+    if not isinstance(image, np.ndarray):
+        return Path(image).name, read_image(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise InputError(f"an image must be uint8 (H, W, 3) RGB, not {image.dtype} {image.shape}")
+    return "array", image
 
 
 def _content_box(box: Letterbox) -> Letterbox:

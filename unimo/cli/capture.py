@@ -59,7 +59,6 @@ def capture(
                 "videos": ", ".join(map(str, videos)),
                 "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
                 "device": f"{pipeline.device}, {dtype}",
-                "window": f"{pipeline.settings.frames} frames at {pipeline.settings.fps:g} per second",
                 "writes": ", ".join(str(folder / name) for folder in folders for name in names),
             }
         )
@@ -75,10 +74,10 @@ def capture(
         except UniMoError as error:
             if single:
                 raise
-            failed.append(path)
-            c.err.print(f"error: {path}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+            failed.append(str(path))
+            c.print_error(f"{path}: {error}")
     if failed:
-        raise InputError(f"{len(failed)} of {len(videos)} videos could not be captured", ", ".join(map(str, failed)))
+        raise InputError(f"{len(failed)} of {len(videos)} videos could not be captured", ", ".join(failed))
 
 
 def find_videos(text: str) -> tuple[bool, list[Path]]:

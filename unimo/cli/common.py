@@ -95,6 +95,11 @@ def prepare_drawing(render: bool, body: str, quiet: bool) -> None:
         shared_renderer()
 
 
+def print_error(text: str) -> None:
+    """Prints a message to standard error, as it is."""
+    err.print(f"error: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
+
+
 def report_files(files: list[Path], quiet: bool) -> None:
     """Prints the files a command wrote."""
     if not quiet:

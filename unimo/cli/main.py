@@ -12,7 +12,7 @@ import typer
 
 import unimo
 from unimo.cli import bundle, capture, doctor, evaluate, generate, synth, train, visualize
-from unimo.cli.common import err
+from unimo.cli.common import print_error
 from unimo.errors import UniMoError
 
 app = typer.Typer(
@@ -56,5 +56,5 @@ def run(arguments: list[str] | None = None) -> None:
     except UniMoError as error:
         if debug:
             raise
-        err.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        print_error(str(error))
         sys.exit(2)
