@@ -106,18 +106,18 @@ def test_resumed_codebook_equals_an_uninterrupted_one(rule):
 
 @pytest.mark.parametrize("rule", ["ema", "gradient"])
 def test_one_batch_is_learned_and_the_encoder_gets_gradients_through_the_codes(rule):
-    model = tiny(codebook_update=rule, codebook_cosine=rule == "ema", kmeans_init=True, widths=(64, 48, 32, 32)).train()
+    model = tiny(codebook_update=rule, codebook_cosine=rule == "ema", kmeans_init=True, widths=(48, 32, 24, 24)).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     x = 0.5 * features(batch=4, frames=3)
     first = None
-    for _ in range(60):
+    for _ in range(30):
         output = model(x)
         optimizer.zero_grad()
         output.losses["total"].backward()
         assert all(p.grad is not None for p in model.encoder.parameters())
         optimizer.step()
         first = first or float(output.losses["reconstruction"].detach())
-    assert float(output.losses["reconstruction"].detach()) < 0.8 * first
+    assert float(output.losses["reconstruction"].detach()) < 0.9 * first
 
 
 def test_dead_codes_are_revived_by_encoder_outputs():
@@ -127,9 +127,20 @@ def test_dead_codes_are_revived_by_encoder_outputs():
         away = -torch.nn.functional.normalize(encoded.flatten(0, 1).mean(0), dim=0)
         model.quantizer.vq._codebook.embed[0, 1:] = away
         model.quantizer.vq._codebook.embed_avg[0, 1:] = away
-    for _ in range(120):
+    for _ in range(70):
         used = len(model(features()).ids.unique())
     assert used > 8
+
+
+def test_frozen_codes_keep_every_id_while_the_decoders_learn():
+    model = tiny().train()
+    ids, before = model.encode(features()), model.decode(model.encode(features())).detach()
+    model.freeze_codes()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    for step in range(3):
+        train_step(model, optimizer, step)
+    assert torch.equal(ids, model.encode(features()))
+    assert not torch.allclose(before, model.decode(ids))
 
 
 def test_code_noise_acts_in_training_only():

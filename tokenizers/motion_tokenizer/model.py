@@ -86,6 +86,11 @@ class MotionVQVAE(nn.Module):
         for name, value in values.items():
             getattr(self, name).copy_(value)
 
+    def freeze_codes(self) -> None:
+        """From now on only what lies behind the codebook trains, so that ids made before keep their meaning."""
+        self.encoder.requires_grad_(False)
+        self.quantizer.freeze_codes()
+
     def normalize(self, features: Tensor) -> Tensor:
         """(B, T, D) raw units -> normalised, row 0 of the translation by its own statistics."""
         mean, std = self._row_statistics(features.shape[1])

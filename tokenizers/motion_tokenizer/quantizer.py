@@ -6,6 +6,8 @@ Codebook, moving averages and the "k-means done" flag are all buffers or paramet
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,9 +43,10 @@ class MotionQuantizer(nn.Module):
         start = torch.randn(config.codebook_size, dim)
         if config.codebook_cosine:
             start = F.normalize(start, dim=-1)
+        state: Any = self.vq._codebook
         with torch.no_grad():
-            self.vq._codebook.embed.copy_(start[None])
-            self.vq._codebook.embed_avg.copy_(start[None])
+            state.embed.copy_(start[None])
+            state.embed_avg.copy_(start[None])
 
     @property
     def codebook(self) -> Tensor:
@@ -75,6 +78,12 @@ class MotionQuantizer(nn.Module):
         gradient = self.config.codebook_update == "gradient"
         losses["codebook"] = F.mse_loss(nearest, projected.detach()) if gradient else encoded.new_zeros(())
         return self.project_out(self._add_code_noise(quantized, ids)), ids, losses
+
+    def freeze_codes(self) -> None:
+        """Stops all learning and revival of codes; the projection behind the codebook still trains."""
+        self.project_in.requires_grad_(False)
+        self.vq.requires_grad_(False)
+        self.vq.freeze_codebook = True
 
     def encode(self, encoded: Tensor) -> Tensor:
         """(B, N, C) encoder outputs -> (B, N) int64 ids of the nearest codes."""

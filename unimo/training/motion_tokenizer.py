@@ -40,11 +40,13 @@ class MotionLossConfig:
         joints: weight of the L1 error of the pelvis-aligned joints by forward kinematics.
         drift: weight of the L1 error of the translation after its prefix sum.
         quantize_after: steps without codebook before k-means starts it.
+        freeze_codes: trains only the decoders of a trained model, so that its ids, and what learned them, stay valid.
     """
 
     joints: float = 0.0
     drift: float = 0.0
     quantize_after: int = 0
+    freeze_codes: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class MotionTokenizerTask:
         torch.manual_seed(config.optimization.seed)
         self._vqvae = MotionVQVAE(config.model)
         self._set_statistics()
+        if config.loss.freeze_codes:
+            self._vqvae.freeze_codes()
         self.model: nn.Module = self._vqvae.to(device)
 
     def batch(self, step: int) -> Batch:
