@@ -82,14 +82,14 @@ def test_bytes_survive_the_way_to_video_and_back() -> None:
 def test_loss_falls_and_metrics_stand_beside_the_baseline() -> None:
     task = _task()
     before = task.validate(task.model)
-    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
-    for step in range(30):
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=1e-3)
+    for step in range(40):
         loss, numbers = task.loss(task.batch(step))
         assert set(numbers) == {"l1", "l2", "spread"}
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     after = task.validate(task.model)
-    assert after["psnr_db"] > before["psnr_db"] + 2 and after["psnr_person_db"] > before["psnr_person_db"]
+    assert after["psnr_db"] > before["psnr_db"] + 1 and after["psnr_person_db"] > before["psnr_person_db"] + 1
     assert after["downsampled.psnr_db"] == pytest.approx(before["downsampled.psnr_db"])
     assert 0 < after["codebook_use"] <= 1 and 0 < after["code_entropy_bits"] <= 9

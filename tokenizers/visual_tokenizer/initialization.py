@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_cosmos import CosmosConvProjection3d
 from torch import Tensor, nn
 
 from visual_tokenizer.model import DiscreteVisualTokenizer
@@ -49,7 +50,8 @@ def initialize_for_training(model: DiscreteVisualTokenizer) -> None:
 def _start(name: str, conv: nn.Conv3d) -> None:
     """Random weights of unit gain, except where the trunk must pass or a branch must start at zero."""
     nn.init.trunc_normal_(conv.weight, std=1 / math.sqrt(conv.weight[0].numel()))
-    nn.init.zeros_(conv.bias)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
     if (".resnets." in name and name.endswith("conv2.conv_t")) or ".to_out." in name:
         nn.init.zeros_(conv.weight)
     elif "samplers" in name and name.endswith("conv3"):
@@ -67,8 +69,11 @@ def _opponent_colours() -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def _alternating(count: int) -> Tensor:
-    return _BIAS * torch.where(torch.arange(count) % 2 == 0, 1.0, -1.0)
+def _set_bias(conv: nn.Conv3d) -> None:
+    """Channels without a signal get the bias, with alternating sign."""
+    if conv.bias is not None:
+        even = torch.arange(len(conv.bias) - _SIGNALS) % 2 == 0
+        conv.bias[_SIGNALS:] = torch.where(even, _BIAS, -_BIAS)
 
 
 def _keep(conv: nn.Conv3d) -> None:
@@ -82,24 +87,24 @@ def _widen(conv: nn.Conv3d) -> None:
     conv.weight.mul_(0.5)
     conv.weight[:_SIGNALS] = 0
     conv.weight[:_SIGNALS, :_SIGNALS, 0, 0, 0] = torch.eye(_SIGNALS)
-    conv.bias[_SIGNALS:] = _alternating(len(conv.bias) - _SIGNALS)
+    _set_bias(conv)
 
 
-def _center(pair: nn.Module, rows: int) -> None:
+def _center(pair: CosmosConvProjection3d, rows: int) -> None:
     """The temporal half of a factorised convolution passes its first `rows` channels through."""
     pair.conv_t.weight[:rows] = 0
     pair.conv_t.weight[:rows, :rows, -1, 0, 0] = torch.eye(rows)  # the last tap is the present frame
 
 
-def _set_input(pair: nn.Module, signals: Tensor) -> None:
+def _set_input(pair: CosmosConvProjection3d, signals: Tensor) -> None:
     """The first channels become `signals (6, 3)` times the first three input channels; the others stay random."""
     _center(pair, _SIGNALS)
     pair.conv_s.weight[:_SIGNALS] = 0
     pair.conv_s.weight[:_SIGNALS, :3, 0, 1, 1] = signals
-    pair.conv_t.bias[_SIGNALS:] = _alternating(len(pair.conv_t.bias) - _SIGNALS)
+    _set_bias(pair.conv_t)
 
 
-def _set_output(pair: nn.Module, weights: Tensor) -> None:
+def _set_output(pair: CosmosConvProjection3d, weights: Tensor) -> None:
     """The first three outputs become `weights (3, 6)` times the signals, undoing the scale of the norm."""
     width = pair.conv_s.weight.shape[1]
     scale = 1.1 * _BIAS * math.sqrt((width - _SIGNALS) / width)  # of the norm before; a tenth is the random part

@@ -37,7 +37,8 @@ class DiscreteVisualTokenizer(nn.Module):
         self.post_quant_conv = nn.Conv3d(len(config.fsq_levels), config.z_channels, 1)
         self.decoder = CosmosDecoder3d(config.z_channels, 3, block_out_channels=config.decoder_widths, **shared)
         # The wavelets have no weights; ours are the same numbers, faster, and training compares coefficients.
-        self.encoder.patch_embed, self.decoder.unpatch_embed = nn.Identity(), nn.Identity()
+        self.encoder.register_module("patch_embed", nn.Identity())
+        self.decoder.register_module("unpatch_embed", nn.Identity())
 
     @property
     def num_ids(self) -> int:
