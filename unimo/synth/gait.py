@@ -1,12 +1,13 @@
 """Walking without mocap: a simple gait cycle in SMPL-X parameters, for when the user gives no motions.
 
 Out: world motions (y up, facing +z at first, floor at y = 0) of the open body, axis-angle, metres, radians.
-Hips and knees follow a few harmonics of the step; the pelvis is set so that the lower foot stays on the floor.
+Joints follow the phase of the step; the pelvis goes against the standing foot, and the lower foot is on the floor.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from unimo.body.names import JOINT_NAMES
@@ -37,7 +38,9 @@ def walk(rng: np.random.Generator, seconds: float, fps: float) -> Motion:
     euler = np.zeros((frames, len(JOINT_NAMES), 3))
     for side, offset, sign in (("left", 0.0, 1.0), ("right", np.pi, -1.0)):
         step = phase + offset
-        euler[:, _JOINT[f"{side}_hip"], 0] = -stride * np.sin(step) - 0.08
+        # nearly a triangle wave: the leg on the floor goes back at an even speed
+        sweep = np.arcsin(0.9 * np.sin(step)) / np.arcsin(0.9)
+        euler[:, _JOINT[f"{side}_hip"], 0] = -stride * sweep - 0.08
         knee = 0.12 + bounce * np.clip(np.cos(step - 0.35), 0.0, None) ** 2
         euler[:, _JOINT[f"{side}_knee"], 0] = knee
         euler[:, _JOINT[f"{side}_ankle"], 0] = 0.3 * stride * np.sin(step) - 0.35 * knee + 0.12
@@ -49,19 +52,19 @@ def walk(rng: np.random.Generator, seconds: float, fps: float) -> Motion:
     euler[:, 0, 1] = curve * np.arange(frames) / fps - 0.08 * np.sin(phase)
     # "XYZ": the arm hangs down first and then swings about the body's own left-right axis
     rotations = Rotation.from_euler("XYZ", euler.reshape(-1, 3)).as_matrix().reshape(frames, -1, 3, 3)
-    return _walk_on_floor(rotations, fps)
+    return _walk_on_floor(rotations, np.where(np.cos(phase) < 0, 0, 1), fps)
 
 
-def _walk_on_floor(rotations: np.ndarray, fps: float) -> Motion:
-    """Moves the pelvis so that the lower foot neither slides nor leaves the floor; (T, 22, 3, 3) in."""
+def _walk_on_floor(rotations: np.ndarray, standing: np.ndarray, fps: float) -> Motion:
+    """Moves the pelvis against the standing foot; rotations (T, 22, 3, 3), standing (T,) 0 for left and 1 for right."""
     puppet = load_puppet("open")
     rest = puppet.rest_joints(np.zeros(10))
     _, places = puppet.pose(rotations, rest)
     ankles = places[:, [7, 8]]
-    standing = ankles[..., 1].argmin(axis=1)
     rows = np.arange(len(ankles) - 1)
-    # between two frames the pelvis moves opposite to the standing ankle
     slide = ankles[rows, standing[1:]] - ankles[rows + 1, standing[1:]]
+    # the change of feet would be a jerk without smoothing over a tenth of a second
+    slide = gaussian_filter1d(slide, sigma=0.1 * fps, axis=0, mode="reflect")
     pelvis = np.concatenate([np.zeros((1, 3)), np.cumsum(slide, axis=0)])
     pelvis[:, 1] = 0.03 - places[:, _FEET, 1].min(axis=1)
     angles = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rotations), -1, 3)
