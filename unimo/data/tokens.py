@@ -7,6 +7,7 @@ In: a `ClipPack` and two tokenizers. Out: one npz with `visual_ids (N,K,h,w)` ui
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,6 @@ def to_video(frames: np.ndarray, device: str = "cpu") -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
-@torch.inference_mode()
 def tokenize_pack(
     pack: ClipPack,
     visual: DiscreteVisualTokenizer,
@@ -56,21 +56,31 @@ def tokenize_pack(
     canonical_focal: float,
     mirror: bool = True,
     batch_size: int = 16,
+    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> TokenPack:
-    """Tokenises every clip and, with `mirror`, its left-right mirror image, whose frames and motion are both flipped."""
+    """Tokenises every clip and, with `mirror`, its left-right mirror image, whose frames and motion are both flipped.
+
+    `workers` threads work side by side, which on a CPU beats as many threads inside each convolution.
+    """
     device = str(next(visual.parameters()).device)
     features = canonical_features(pack.motions, pack.intrinsics, pack.frames.shape[2], canonical_focal)
     sides = [features, mirror_features(features)] if mirror else [features]
-    visual_rows, motion_rows = [], []
-    for side, rows in enumerate(sides):
-        for start in range(0, len(pack), batch_size):
-            frames = pack.frames[start : start + batch_size]
-            video = to_video(frames[:, :, :, ::-1] if side else frames, device)
-            visual_rows.append(visual.encode(video).cpu().numpy().astype(np.uint16))
-            motion_rows.append(
-                motion.encode(rows[start : start + batch_size].to(device)).cpu().numpy().astype(np.uint16)
-            )
+
+    @torch.inference_mode()
+    def encode(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        side, start = job
+        frames = pack.frames[start : start + batch_size]
+        video = to_video(frames[:, :, :, ::-1] if side else frames, device)
+        rows = sides[side][start : start + batch_size].to(device)
+        return visual.encode(video).cpu().numpy().astype(np.uint16), motion.encode(rows).cpu().numpy().astype(np.uint16)
+
+    jobs = [(side, start) for side in range(len(sides)) for start in range(0, len(pack), batch_size)]
+    rows = []
+    with ThreadPoolExecutor(workers) as pool:
+        for done, row in enumerate(pool.map(encode, jobs), 1):
+            rows.append(row)
             if progress:
-                progress(side * len(pack) + min(start + batch_size, len(pack)), len(pack) * len(sides))
-    return TokenPack(np.concatenate(visual_rows), np.concatenate(motion_rows), torch.cat(sides).numpy())
+                progress(done, len(jobs))
+    visual_ids, motion_ids = (np.concatenate(ids) for ids in zip(*rows, strict=True))
+    return TokenPack(visual_ids, motion_ids, torch.cat(sides).numpy())

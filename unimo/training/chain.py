@@ -29,19 +29,17 @@ from unimo.files import atomic_write
 from unimo.motion.features import from_features
 from unimo.motion.library import MotionLibrary
 from unimo.synth.scene import SceneConfig
+from unimo.training import parallel
 from unimo.training.ar import ArTask, ArTrainingConfig
 from unimo.training.config import OptimizationConfig
 from unimo.training.loop import Trainer
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
 from unimo.training.probe import ProbeConfig, ProbeTask
-from unimo.training.task import Task
+from unimo.training.task import VALIDATION_SEED, Task
 from unimo.training.visual_tokenizer import VisualTokenizerTask, VisualTokenizerTrainingConfig
 from visual_tokenizer import DiscreteVisualTokenizer
 
 STAGES = ("clips", "motion-tokenizer", "visual-tokenizer", "tokens", "probe", "ar", "bundle")
-# Seeds of training clips start at 0; those of validation clips start here, so that no clip is ever in both.
-VALIDATION_SEED = 1_000_000_000
-"""First seed of the validation clips; `unimo synth --seed` takes the same."""
 
 Progress = Callable[[str, float, str], None]
 
@@ -59,7 +57,7 @@ class ChainConfig:
         clips, validation_clips: how many clips to render.
         minutes: wall-clock budget by training stage; a stage without one trains the steps of its config.
         start_from: bundle whose weights the training stages start from.
-        workers: rendering processes.
+        workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
 
@@ -137,10 +135,10 @@ class Chain:
             path = self.config.work / f"tokens_{name}.npz"
             if path.is_file():
                 continue
-            report = lambda done, total, name=name: self.progress("tokens", done / total, f"{name} {done}/{total}")  # noqa: E731
+            report = lambda done, total, name=name: self.progress("tokens", done / total, name)  # noqa: E731
             tokens = tokenize_pack(
                 self.pack(name), self.visual_tokenizer(), self.motion_tokenizer(), self.settings.canonical_focal,
-                mirror=name == "train", progress=report,
+                mirror=name == "train", workers=self.config.workers, progress=report,
             )  # fmt: skip
             tokens.save(path)
 
@@ -175,6 +173,7 @@ class Chain:
             "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
             "clips": self.config.clips,
             "stages": logs,
+            "probe": json.loads((self.config.work / "probe.json").read_text()),
             "constant_pose": constant.to_json(),
         }
         save_bundle(self.config.bundle, self.config.preset, self.settings, components, training)
@@ -215,6 +214,8 @@ class Chain:
             self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
 
         metrics = Trainer(task, optimization, self.config.work / stage, resume=True, progress=report).run()
+        if parallel.rank() > 0:
+            return metrics
         with atomic_write(self.config.work / f"{stage}.safetensors") as path:
             save_file({key: value.contiguous().cpu().clone() for key, value in task.model.state_dict().items()}, path)
         return metrics

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from unimo.errors import TrainingError
+from unimo.training import parallel
 from unimo.training.checkpoint import checkpoint_paths, load_checkpoint, save_checkpoint
 from unimo.training.config import OptimizationConfig
 from unimo.training.task import Task
@@ -72,6 +73,7 @@ class Trainer:
     ) -> None:
         self.task, self.config, self.folder, self.progress = task, config, Path(folder), progress
         self.folder.mkdir(parents=True, exist_ok=True)
+        parallel.start()
         groups = parameter_groups(task.model, config)
         self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
         self.average = self._copy_weights() if config.ema_decay else {}
@@ -95,7 +97,7 @@ class Trainer:
         try:
             while self.step < config.steps and self._fraction() < 1.0:
                 numbers = self._train_step()
-                self.elapsed = time.monotonic() - started
+                self.elapsed = parallel.from_first(time.monotonic() - started)
                 if self.step % config.log_every == 0:
                     self._log("train", numbers)
                 if self.progress:
@@ -113,9 +115,10 @@ class Trainer:
         self._use_average()
         return metrics
 
-    def save(self) -> Path:
+    def save(self) -> None:
         """Writes a checkpoint of this moment."""
-        return save_checkpoint(self.folder, self.step, self.elapsed, self.task.model, self.average, self.optimizer)
+        if parallel.rank() == 0:
+            save_checkpoint(self.folder, self.step, self.elapsed, self.task.model, self.average, self.optimizer)
 
     def _fraction(self) -> float:
         by_time = self.elapsed / (60 * self.config.minutes) if self.config.minutes else 0.0
@@ -135,6 +138,7 @@ class Trainer:
             loss, numbers = self.task.loss(batch)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        parallel.average_gradients(model.parameters())
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip))
         self._update(norm, float(loss.detach()), batch)
         self.step += 1
@@ -171,7 +175,9 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Validates the averaged weights in place, then puts the trained ones back."""
+        """Validates the averaged weights in place, then puts the trained ones back; only the first process does."""
+        if parallel.rank() > 0:
+            return {}
         model, current = self.task.model, self._copy_weights() if self.average else {}
         self._use_average()
         model.eval()
@@ -182,6 +188,8 @@ class Trainer:
                 model.load_state_dict(current)
 
     def _log(self, kind: str, numbers: dict[str, float]) -> None:
+        if parallel.rank() > 0:
+            return
         row = {"kind": kind, "step": self.step, "minutes": round(self.elapsed / 60, 2), **numbers}
         with (self.folder / "log.jsonl").open("a", encoding="utf8") as handle:
             handle.write(json.dumps(row) + "\n")

@@ -21,10 +21,8 @@ from unimo.synth.scene import SceneConfig
 from unimo.synth.windows import NamedMotion
 from unimo.training.config import OptimizationConfig
 from unimo.training.motion_pool import MotionDataConfig, MotionPool, scene_features
-from unimo.training.task import Batch, step_generator
+from unimo.training.task import VALIDATION_SEED, Batch, step_generator
 
-# first seed of validation scenes, beyond those of any training pool
-VALIDATION_SEED = 1_000_000_000
 # joint and drift losses count 1 for this error, about what a feature loss of 1 means
 _LENGTH = 0.1
 # channels that hardly vary are not blown up beyond this share of their expert's mean deviation

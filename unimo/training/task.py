@@ -7,7 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from unimo.training.parallel import rank
+
 Batch = dict[str, Any]
+
+# Seeds of training clips start at 0; those of validation clips start here, so that no clip is ever in both.
+VALIDATION_SEED = 1_000_000_000
 
 
 class Task(Protocol):
@@ -30,5 +35,5 @@ class Task(Protocol):
 
 
 def step_generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
-    """The random generator of one step; different `stream` numbers are independent."""
-    return np.random.default_rng(np.random.SeedSequence([seed, step, stream]))
+    """The random generator of one step; different `stream` numbers and different processes are independent."""
+    return np.random.default_rng(np.random.SeedSequence([seed, step, stream, rank()]))
