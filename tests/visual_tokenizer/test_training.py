@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from unimo.training.config import OptimizationConfig
+from unimo.training.loop import Trainer
 from unimo.training.visual_tokenizer import (
     VisualDataConfig,
     VisualTokenizerTask,
@@ -93,3 +95,13 @@ def test_loss_falls_and_metrics_stand_beside_the_baseline() -> None:
     assert after["psnr_db"] > before["psnr_db"] + 1 and after["psnr_person_db"] > before["psnr_person_db"] + 1
     assert after["downsampled.psnr_db"] == pytest.approx(before["downsampled.psnr_db"])
     assert 0 < after["codebook_use"] <= 1 and 0 < after["code_entropy_bits"] <= 9
+
+
+def test_a_decoder_trained_alone_keeps_the_ids(tmp_path: Path) -> None:
+    task = _task(replace(CONFIG, data=replace(CONFIG.data, decoder_only=True)))
+    before = {key: value.clone() for key, value in task.model.state_dict().items()}
+    Trainer(task, replace(CONFIG.optimization, steps=2, ema_decay=0.5, weight_decay=0.1), tmp_path).run()
+    after = task.model.state_dict()
+    frozen = [key for key in before if key.startswith(("encoder.", "quant_conv."))]
+    assert frozen and all(torch.equal(before[key], after[key]) for key in frozen)
+    assert not torch.equal(before["decoder.conv_out.conv_s.weight"], after["decoder.conv_out.conv_s.weight"])

@@ -40,6 +40,7 @@ class VisualDataConfig:
         crop: side of the square crops in pixels, a multiple of 16.
         whole_share: share of the steps on whole frames; they hold fewer clips, so that a step costs the same.
         gain, offset: largest random change of the colours, relative (each colour) and absolute (all, of 2).
+        decoder_only: leave the encoder as it is, so that ids and everything trained on them stay valid.
         validation_clips: clips of the validation pack that are scored.
     """
 
@@ -51,6 +52,7 @@ class VisualDataConfig:
     whole_share: float = 1.0
     gain: float = 0.15
     offset: float = 0.1
+    decoder_only: bool = False
     validation_clips: int = 64
 
 
@@ -88,6 +90,9 @@ class VisualTokenizerTask:
         if model is None:
             model = DiscreteVisualTokenizer(config.model)
             initialize_for_training(model)
+        if config.data.decoder_only:
+            model.encoder.requires_grad_(False)
+            model.quant_conv.requires_grad_(False)
         self.model: nn.Module = model.to(device)
 
     def batch(self, step: int) -> Batch:
