@@ -27,11 +27,15 @@ class ArDataConfig:
         visual_noise: share of the condition's visual ids replaced at random, so that no single id is relied on.
         motion_noise: share of the motion ids at the input (never of the labels) replaced at random, so that the model
             looks at the video instead of copying its own last codes, which at inference may be wrong.
+        frame_noise: video-to-motion only: largest share of motion frames whose input codes are all random, drawn anew
+            for every sequence. Without it only the first frame of a clip has to be read from the video, since every
+            later one is easier to guess from the frame before.
         validation_clips: clips of the validation pack that are scored.
     """
 
     visual_noise: float = 0.0
     motion_noise: float = 0.0
+    frame_noise: float = 0.0
     validation_clips: int = 64
 
 
@@ -89,6 +93,9 @@ class ArTask:
         data, model = self.config.data, self.config.model
         visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
         motion = _with_noise(motion, data.motion_noise, model.motion_ids, rng)
+        if task == "v2m":
+            shares = data.frame_noise * rng.random((len(rows), 1, 1))
+            motion = _with_noise(motion, np.broadcast_to(shares, (*motion.shape[:2], 1)), model.motion_ids, rng)
         return layout.build(visual, motion).to(self.device), labels.to(self.device)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -121,9 +128,8 @@ def _numbers(task: str, loss: ARLoss) -> dict[str, float]:
     return numbers
 
 
-def _with_noise(ids: Tensor, share: float, size: int, rng: np.random.Generator) -> Tensor:
-    """Replaces about `share` of the ids by random ones."""
-    if share == 0:
-        return ids
-    replaced = torch.from_numpy(rng.random(ids.shape) < share)
+def _with_noise(ids: Tensor, share: float | np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
+    """Replaces about `share` of the ids by random ones; an array decides for whole slices where it is 1 wide."""
+    shape = share.shape if isinstance(share, np.ndarray) else ids.shape
+    replaced = torch.from_numpy(rng.random(shape) < share)
     return torch.where(replaced, torch.from_numpy(rng.integers(size, size=ids.shape)), ids)

@@ -146,7 +146,13 @@ class Chain:
         """Fits the pose probe and writes what it recovers to `probe.json`."""
         minutes = self.config.minutes.get("probe")
         optimization = OptimizationConfig(
-            steps=2000, minutes=minutes, batch_size=64, learning_rate=1e-3, weight_decay=0.05, validate_every=400
+            steps=3000,
+            minutes=minutes,
+            batch_size=32,
+            learning_rate=1.5e-3,
+            weight_decay=0.05,
+            validate_every=500,
+            precision="bfloat16",
         )
         ids = self.visual_tokenizer().num_ids
         task = ProbeTask(ProbeConfig(), optimization, ids, self.tokens("train"), self.tokens("validation"))

@@ -24,9 +24,9 @@ from unimo.training.task import Batch, step_generator
 class ProbeConfig:
     """Width, depth and dropout of the regressor; `id_noise` is the share of input ids replaced at random."""
 
-    dim: int = 192
-    layers: int = 4
-    heads: int = 6
+    dim: int = 128
+    layers: int = 3
+    heads: int = 4
     dropout: float = 0.1
     id_noise: float = 0.1
 

@@ -123,9 +123,7 @@ class VisualTokenizerTask:
         coefficients, latents, _ = self.model.reconstruct_coefficients(target)  # type: ignore[operator]
         losses = wavelet_losses(coefficients, target, block_weights(batch["mask"], data.person_weight))
         losses["spread"] = code_spread(latents)
-        total = (
-            data.l1_weight * losses["l1"] + data.l2_weight * losses["l2"] + data.spread_weight * losses["spread"]
-        )
+        total = data.l1_weight * losses["l1"] + data.l2_weight * losses["l2"] + data.spread_weight * losses["spread"]
         return total, {key: float(value.detach()) for key, value in losses.items()}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
