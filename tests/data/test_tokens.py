@@ -1,0 +1,123 @@
+"""Token packs: ids belong to their clips, the second half is the first in a mirror, threads change nothing."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from unimo.bundle import Bundle, load_bundle
+from unimo.data.tokens import TokenPack, to_video, tokenize_pack
+from unimo.evaluation.pose_errors import clip_joints
+from unimo.geometry.cameras import project
+from unimo.geometry.rotations import axis_angle_to_matrix
+from unimo.motion.features import from_features
+
+SIDE, FOCAL = 32, 1.2
+
+
+class FakePack(SimpleNamespace):
+    """Noise for pictures, people of random pose in front of cameras of different focal length."""
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def fake_pack(count: int = 5) -> FakePack:
+    rng = np.random.default_rng(0)
+    intrinsics = np.zeros((count, 3, 3), np.float32)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = rng.uniform(0.9, 1.6, count) * SIDE
+    intrinsics[:, :2, 2], intrinsics[:, 2, 2] = SIDE / 2, 1
+    motions = {
+        "body_pose": 0.3 * rng.normal(size=(count, 9, 21, 3)),
+        "betas": np.repeat(rng.normal(size=(count, 1, 10)), 9, axis=1),
+        "global_orient": np.array([np.pi, 0, 0]) + 0.2 * rng.normal(size=(count, 9, 3)),
+        "transl": np.array([0.2, 0.3, 3.0]) + 0.1 * rng.normal(size=(count, 9, 3)),
+    }
+    frames = rng.integers(0, 256, (count, 9, SIDE, SIDE, 3), dtype=np.uint8)
+    motions = {key: value.astype(np.float32) for key, value in motions.items()}
+    return FakePack(frames=frames, motions=motions, intrinsics=intrinsics)
+
+
+@pytest.fixture(scope="module")
+def debug() -> Bundle:
+    return load_bundle("debug")
+
+
+@pytest.fixture(scope="module")
+def tokens(debug) -> TokenPack:
+    return tokenize_pack(fake_pack(), debug.visual_tokenizer, debug.motion_tokenizer, FOCAL)  # type: ignore[arg-type]
+
+
+def test_ids_are_those_of_each_clip_and_of_its_mirror_image(debug, tokens) -> None:
+    pack = fake_pack()
+    assert len(tokens) == 2 * len(pack)
+    assert tokens.visual_ids.shape == (10, 2, 2, 2) and tokens.motion_ids.shape == (10, 9, 36)
+    with torch.inference_mode():
+        for index in range(len(pack)):
+            for row, frames in ((index, pack.frames[index]), (index + 5, np.flip(pack.frames[index], axis=2))):
+                visual = debug.visual_tokenizer.encode(to_video(frames[None]))[0]
+                motion = debug.motion_tokenizer.encode(torch.from_numpy(tokens.features[row : row + 1]))[0]
+                assert np.array_equal(tokens.visual_ids[row], visual.numpy()), row
+                assert np.array_equal(tokens.motion_ids[row], motion.numpy()), row
+
+
+def test_motion_is_seen_by_the_canonical_camera_and_mirrored_like_the_picture(tokens) -> None:
+    pack = fake_pack()
+    parts = from_features(torch.from_numpy(tokens.features))
+    pelvis = clip_joints(parts)[:, :, 0]
+    canonical = torch.tensor([[FOCAL * SIDE, 0, SIDE / 2], [0, FOCAL * SIDE, SIDE / 2], [0, 0, 1]])
+    seen = project(pelvis, canonical)
+    # depth is scaled so that the size of a person stays: x/z · f is the same in both cameras only up to that scale
+    own = {key: torch.from_numpy(value) for key, value in pack.motions.items()}
+    depth = pelvis[:5, :, 2] * torch.from_numpy(pack.intrinsics[:, 0, 0])[:, None] / (FOCAL * SIDE)
+    true = clip_joints(parts_of(own))[:, :, 0]
+    assert torch.allclose(depth, true[..., 2], atol=1e-4)
+    assert torch.allclose(pelvis[:5, :, :2], true[..., :2], atol=1e-4)
+    own_pixels = project(true, torch.from_numpy(pack.intrinsics)[:, None])
+    assert torch.allclose(seen[:5], own_pixels, atol=1e-2)
+    # in the flipped picture column x stands at side − x; the open body's own rest pelvis is some mm off its middle
+    assert torch.allclose(seen[5:, :, 0], SIDE - seen[:5, :, 0], atol=0.2)
+    assert torch.allclose(seen[5:, :, 1], seen[:5, :, 1], atol=0.1)
+
+
+def parts_of(motions: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    angles = torch.cat([motions["global_orient"][:, :, None], motions["body_pose"]], 2)
+    return {"rotations": axis_angle_to_matrix(angles), "betas": motions["betas"], "transl": motions["transl"]}
+
+
+def test_threads_and_batches_change_nothing_and_progress_is_told(debug, tokens) -> None:
+    calls: list[tuple[int, int]] = []
+    again = tokenize_pack(
+        fake_pack(), debug.visual_tokenizer, debug.motion_tokenizer, FOCAL, batch_size=2, workers=2,
+        progress=lambda done, total: calls.append((done, total)),
+    )  # type: ignore[arg-type] # fmt: skip
+    assert np.array_equal(again.visual_ids, tokens.visual_ids) and np.array_equal(again.motion_ids, tokens.motion_ids)
+    assert calls == [(done, 6) for done in range(1, 7)]
+
+
+def test_without_mirror_only_the_clips_themselves(debug, tokens) -> None:
+    pack: Any = fake_pack()
+    plain = tokenize_pack(pack, debug.visual_tokenizer, debug.motion_tokenizer, FOCAL, mirror=False)
+    assert np.array_equal(plain.visual_ids, tokens.visual_ids[:5])
+    assert np.array_equal(plain.features, tokens.features[:5])
+
+
+def test_a_file_gives_back_what_was_saved(tokens, tmp_path) -> None:
+    tokens.save(tmp_path / "tokens.npz")
+    loaded = TokenPack.load(tmp_path / "tokens.npz")
+    for name in ("visual_ids", "motion_ids", "features"):
+        value = getattr(loaded, name)
+        assert value.dtype == getattr(tokens, name).dtype and np.array_equal(value, getattr(tokens, name))
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens.npz"]
+
+
+def test_video_has_channels_first_and_runs_from_minus_one_to_one() -> None:
+    frames = np.zeros((1, 2, 3, 4, 3), np.uint8)
+    frames[0, 1, 2, 3] = (0, 51, 255)
+    video = to_video(frames)
+    assert video.shape == (1, 3, 2, 3, 4)
+    assert torch.allclose(video[0, :, 1, 2, 3], torch.tensor([-1.0, -0.6, 1.0])) and float(video[0, 2].sum()) == -22
