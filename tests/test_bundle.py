@@ -167,6 +167,7 @@ def test_a_component_that_is_not_there(folder: Path) -> None:
     ("text", "message"),
     [
         ("{", "bundle.json cannot be understood: "),
+        ("[1]", "bundle.json cannot be understood: a mapping is wanted, not a list"),
         ("{}", "bundle.json cannot be understood: The BundleInfo does not hold: format_version: Field required"),
     ],
 )

@@ -240,5 +240,7 @@ def test_output_must_be_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="the output is a file; a folder is wanted"):
         check_output(tmp_path / "file", ["motion.npz"], True)
+    with pytest.raises(InputError, match="the output folder cannot be made or written here"):
+        check_output(tmp_path / "file" / "below", ["motion.npz"], True)
     with pytest.raises(InputError, match="unknown export 'fbx'\n  try: --export bvh,glb"):
         planned_files("capture", ["fbx"])

@@ -231,7 +231,10 @@ def load_bundle(name_or_path: str | Path = "mini") -> Bundle:
     if not file.is_file():
         raise CheckpointError("The folder holds no bundle.json, so it is no bundle.", str(path), "'mini' or 'debug'")
     try:
-        info = load_config(BundleInfo, json.loads(file.read_text(encoding="utf-8")))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"a mapping is wanted, not a {type(values).__name__}")
+        info = load_config(BundleInfo, values)
     except (ValueError, ConfigError) as error:
         reason = error.what if isinstance(error, ConfigError) else str(error)
         raise CheckpointError(f"bundle.json cannot be understood: {reason}", str(file)) from error

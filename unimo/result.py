@@ -178,7 +178,7 @@ def export_motion(path: Path, motion: Motion, kind: str) -> None:
 
 
 def check_output(folder: str | Path, names: Sequence[str], overwrite: bool) -> None:
-    """Refuses a folder that is a file, or that holds files of an earlier run.
+    """Refuses a folder that is a file, cannot be written, or holds files of an earlier run.
 
     Raises:
         InputError: with the way out.
@@ -186,6 +186,9 @@ def check_output(folder: str | Path, names: Sequence[str], overwrite: bool) -> N
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError("the output is a file; a folder is wanted", str(folder), "another --output")
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
+        raise InputError("the output folder cannot be made or written here", str(nearest), "another --output")
     there = [name for name in names if (folder / name).exists()]
     if there and not overwrite:
         what = f"the output folder already holds {', '.join(there)}"

@@ -104,6 +104,7 @@ def test_root_orient_and_pose_body_stand_for_poses(tmp_path):
     [
         ({"poses": np.zeros((3, 75))}, r"poses has shape \(3, 75\)"),
         ({"trans": np.zeros((2, 3))}, "expected"),
+        ({"poses": np.zeros((0, 165)), "trans": np.zeros((0, 3))}, "at least one frame"),
         ({"trans": np.full((3, 3), np.nan)}, "transl holds a value that is NaN"),
         ({"betas": np.zeros(4)}, r"betas has shape \(4,\)"),
         ({"fps": None}, "does not say its frame rate"),

@@ -21,7 +21,7 @@ out = Console()
 err = Console(stderr=True)
 
 BundleOption = Annotated[str, typer.Option("--bundle", help="mini, debug, a folder or a Hugging Face id.")]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same result.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same result.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 FocalOption = Annotated[

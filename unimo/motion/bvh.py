@@ -8,6 +8,7 @@ the heading is free to go round).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -266,7 +267,9 @@ def write_bvh(path: str | Path, motion: Motion) -> None:
     lines, order = _hierarchy(offsets)
     frames = len(motion)
     rotations = motion.rotations()[:, order].reshape(-1, 3, 3)
-    angles = Rotation.from_matrix(rotations).as_euler("YXZ").reshape(frames, len(order), 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # gimbal lock: the angles that scipy picks give the right rotation
+        angles = Rotation.from_matrix(rotations).as_euler("YXZ").reshape(frames, len(order), 3)
     # Unwrapped, so that a program that interpolates between frames does not spin a joint.
     angles = np.degrees(np.unwrap(angles, axis=0)).reshape(frames, -1)
     pelvis = motion.transl + rest[0]

@@ -76,7 +76,7 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         except (TypeError, ValueError) as error:
             raise InputError(f"extras of the motion cannot be written as JSON: {error}", where=str(path)) from error
     with atomic_write(path) as temporary, temporary.open("wb") as handle:
-        np.savez_compressed(handle, allow_pickle=False, **arrays)
+        np.savez_compressed(handle, **arrays)
 
 
 def load_motion(path: str | Path) -> Motion:
@@ -205,7 +205,7 @@ def _parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if betas.ndim not in (1, 2) or betas.shape[-1] < NUM_BETAS:
         raise InputError(f"betas has shape {betas.shape}, expected ({NUM_BETAS},) or more, or (T, {NUM_BETAS})")
     return {
-        "body_pose": body.reshape(len(body), -1, 3),
+        "body_pose": body.reshape(len(body), 21, 3),
         "betas": betas[..., :NUM_BETAS],
         "global_orient": root,
         "transl": arrays["trans"],

@@ -27,7 +27,7 @@ from unimo.motion.library import NamedMotion
 from unimo.motion.npz import save_motion
 from unimo.render.renderer import shared_renderer
 from unimo.synth.render import Clip, render_clips
-from unimo.synth.scene import SceneConfig
+from unimo.synth.scene import SceneConfig, scene_sampler
 
 _CHUNK = 4
 
@@ -82,6 +82,7 @@ def generate_clips(
         raise InputError(f"count and workers must be at least 1, not {count} and {workers}")
     output, config = Path(output), config or SceneConfig()
     folder = output / "clips"
+    scene_sampler(library, config)  # refuses a library that cannot serve before anything is written
     _check_output(output, {"seed": seed, "depth": depth, "scene": asdict(config)})
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.part"):
@@ -174,7 +175,7 @@ def _write_clip(clip: Clip, folder: Path, index: int, depth: bool) -> None:
     arrays["mask"] = np.packbits(clip.mask, axis=-1)
     if depth:
         arrays["depth"] = clip.depth.astype(np.float16)
-    np.savez_compressed(part / "annotations.npz", allow_pickle=False, **arrays)
+    np.savez_compressed(part / "annotations.npz", **arrays)
     (part / "clip.json").write_text(json.dumps(record))
     target = folder / name
     shutil.rmtree(target, ignore_errors=True)
@@ -208,4 +209,3 @@ def _check_output(output: Path, request: dict) -> None:
 
 def _name(index: int) -> str:
     return f"{index:06d}"
-
