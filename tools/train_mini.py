@@ -31,7 +31,12 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    minutes = {stage: float(value) for stage, value in (item.split("=") for item in arguments.minutes)}
+    try:
+        minutes = {stage: float(value) for stage, value in (item.split("=") for item in arguments.minutes)}
+    except ValueError:
+        parser.error(f"--minutes takes STAGE=MINUTES, such as ar=60, not {' '.join(arguments.minutes)}")
+    if unknown := minutes.keys() - set(STAGES):
+        parser.error(f"--minutes names no stage: {', '.join(sorted(unknown))} (one of {', '.join(STAGES)})")
     config = ChainConfig(
         arguments.mocap, arguments.validation_mocap, arguments.work, arguments.bundle, clips=arguments.clips,
         minutes=minutes, start_from=arguments.start_from, device=arguments.device,

@@ -43,7 +43,7 @@ class MotionViewer:
         try:
             import viser  # type: ignore[import-not-found]
         except ImportError as error:
-            raise MissingAssetError("the interactive viewer needs viser", fix="pip install 'unimo[viewer]'") from error
+            raise MissingAssetError("the interactive viewer needs viser", fix="pip install 'viser>=1.0'") from error
         body = body or load_body(motion.body)  # type: ignore[arg-type]
         self._motion = camera_to_world(motion, body)
         self._body = body
