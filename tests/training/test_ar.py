@@ -72,6 +72,20 @@ def test_noise_is_at_the_input_only_and_never_on_what_generation_is_given() -> N
         assert share[VISUAL] == (pytest.approx(0.5, abs=0.2) if noisy_pictures else 0)
 
 
+def test_frame_noise_takes_whole_frames_of_video_to_motion() -> None:
+    task = task_of(batch_size=32, frame_noise=1.0)
+    batch = task.batch(0)
+    assert torch.equal(*batch["i2vm"])
+    inputs, labels = batch["v2m"]
+    visual, motion = task.layouts["v2m"].invert(inputs)
+    clean_visual, clean_motion = task.layouts["v2m"].invert(labels)
+    changed = (motion != clean_motion).float().mean(-1)
+    # a random code is the right one by chance once in 512
+    assert torch.equal(visual, clean_visual) and ((changed == 0) | (changed > 0.8)).all()
+    shares = (changed > 0).float().mean(1)
+    assert float(shares.mean()) == pytest.approx(0.5, abs=0.2) and shares.min() < 0.3 and shares.max() > 0.7
+
+
 def test_the_loss_is_the_mean_of_both_tasks_and_learns_a_batch() -> None:
     task = task_of()
     batch = task.batch(0)
