@@ -7,11 +7,13 @@ python tools/train_mini.py … --stages ar bundle --minutes ar=60 --start-from a
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from unimo.errors import UniMoError
 from unimo.training.chain import STAGES, Chain, ChainConfig
 
 
@@ -50,4 +52,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UniMoError as error:
+        sys.exit(f"error: {error}")

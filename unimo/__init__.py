@@ -1,4 +1,4 @@
-"""UniMo: one autoregressive transformer for human video and SMPL-X motion. Names load lazily, so that import is cheap."""
+"""UniMo: one autoregressive transformer for human video and SMPL-X motion. Names load lazily: import is cheap."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UniMoError(Exception):
-    """Base of every error that is the user's to mend; the command line prints it without a traceback and exits with 2."""
+    """Base of every error that is the user's to mend: printed without a traceback, exit code 2."""
 
     def __init__(self, what: str, where: str | None = None, fix: str | None = None) -> None:
         self.what, self.where, self.fix = what, where, fix

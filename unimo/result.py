@@ -74,7 +74,7 @@ class Result:
         Args:
             folder: where to.
             export: "bvh" and "glb", in the world frame, y up.
-            overwrite: replace files of an earlier run.
+            overwrite: replace files of an earlier run; those that its run.json lists and this run does not make go.
             render: draw overlay.mp4 and side_by_side.mp4 (needs off-screen rendering).
             progress: see `Progress`.
 
@@ -93,6 +93,10 @@ class Result:
         staging.mkdir()
         try:
             self._write(staging, names, progress or (lambda stage, done, total: None))
+            for name in set(_files_of_run(folder)) - set(names):
+                # the clip this motion was captured from stays
+                if self.source.path is None or (folder / name).resolve() != self.source.path.resolve():
+                    (folder / name).unlink(missing_ok=True)
             for name in names:
                 os.replace(staging / name, folder / name)
         finally:
@@ -193,6 +197,15 @@ def check_output(folder: str | Path, names: Sequence[str], overwrite: bool) -> N
     if there and not overwrite:
         what = f"the output folder already holds {', '.join(there)}"
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
+
+
+def _files_of_run(folder: Path) -> list[str]:
+    """Which of the files that a run can write the `run.json` of a folder lists; none without one."""
+    try:
+        listed = json.loads((folder / "run.json").read_text(encoding="utf-8"))["files"]
+        return [name for name in planned_files("generate", EXPORTS) if name in listed]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _check_export(kind: str) -> None:

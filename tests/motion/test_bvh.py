@@ -60,6 +60,11 @@ def test_reads_channel_orders_offsets_and_frame_rate() -> None:
     assert np.allclose(rotations[1, 1], np.diag([-1, -1, 1]), atol=1e-9)
 
 
+def test_a_joint_may_be_called_motion() -> None:
+    bvh = parse_bvh(_TWO_BONES.replace("knee", "MOTION_knee").replace("\n", "\r\n"))
+    assert bvh.names == ("hip", "MOTION_knee") and bvh.values.shape == (2, 9)
+
+
 def test_channel_order_is_the_order_of_multiplication() -> None:
     text = _TWO_BONES.replace("1 2 3 90 0 0 0 90 0", "0 0 0 30 40 50 0 0 0")
     rotation = parse_bvh(text).local_transforms()[0][1, 0]

@@ -111,6 +111,15 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(library, tmp_path)
     assert not list((out / "clips").glob(".*"))
     with pytest.raises(InputError, match="another seed or configuration"):
         generate_clips(library, 3, 2, out, CONFIG, workers=1)
+    others = gait_library(LIBRARY_SIZE, seed=1, seconds=3.0)
+    with pytest.raises(InputError, match="made from other motions"):
+        generate_clips(others, 4, 1, out, CONFIG, workers=1)
+    record = json.loads((out / "synth.json").read_text())
+    del record["library"]
+    (out / "synth.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="earlier version.*\n.*\n.*another --output"):
+        generate_clips(library, 4, 1, out, CONFIG, workers=1)
+    assert len(list((out / "clips").iterdir())) == 3
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep me")
     with pytest.raises(InputError, match="not empty"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from unimo.assets import config_path
 from unimo.bundle import load_bundle, save_bundle
@@ -132,14 +132,27 @@ def test_training_starts_from_the_weights_of_a_bundle(finished, tmp_path) -> Non
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.5)
-    save_bundle(tmp_path / "start", "start", load_bundle(finished.config.bundle).settings, {"ar_model": model})
-    for name in ("tokens_train.npz", "tokens_validation.npz"):
-        shutil.copy(finished.config.work / name, tmp_path / name)
+    bundle = load_bundle(finished.config.bundle)
+    tokenizers = {"motion_tokenizer": bundle.motion_tokenizer, "visual_tokenizer/discrete": bundle.visual_tokenizer}
+    save_bundle(tmp_path / "start", "start", bundle.settings, {"ar_model": model, **tokenizers})
+    shutil.copytree(finished.config.work / "packs", tmp_path / "packs")
     still = ["optimization.steps=1", "optimization.learning_rate=1e-9", "optimization.weight_decay=0"]
     keep_config(tmp_path, "ar", ArTrainingConfig, "ar_model", still)
-    Chain(replace(finished.config, work=tmp_path, start_from=str(tmp_path / "start"))).run(["ar"])
+    Chain(replace(finished.config, work=tmp_path, start_from=str(tmp_path / "start"))).run(["tokens", "ar"])
     trained, start = load_file(tmp_path / "ar.safetensors"), load_bundle(tmp_path / "start").ar_model.state_dict()
     assert all(torch.allclose(start[key], trained[key], atol=1e-6) for key in start)
+
+
+def test_tokens_of_other_tokenizers_are_refused_and_made_anew(finished, tmp_path) -> None:
+    shutil.copytree(finished.config.work, tmp_path / "work")
+    chain = Chain(replace(finished.config, work=tmp_path / "work"))
+    path = tmp_path / "work" / "motion-tokenizer.safetensors"
+    weights = load_file(path)
+    save_file({key: value + 0.1 if key.startswith("encoder") else value for key, value in weights.items()}, path)
+    with pytest.raises(InputError, match="trained on after the tokens were made"):
+        chain.tokens("train")
+    chain.run(["tokens"])
+    assert len(chain.tokens("train")) == 6
 
 
 def test_a_subject_in_both_sets_is_refused(mocap, tmp_path) -> None:

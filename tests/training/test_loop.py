@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -51,18 +53,17 @@ def test_a_resumed_run_ends_at_the_same_weights(tmp_path):
     whole, parts = LineTask(), LineTask()
     Trainer(whole, _config(), tmp_path / "whole").run()
 
-    interrupted = Trainer(parts, _config(), tmp_path / "parts")
-    original, calls = parts.batch, []
+    original = parts.batch
 
-    def stop_at_17(step):
-        calls.append(step)
+    def terminate_in_step_17(step):
         if step == 17:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)
         return original(step)
 
-    parts.batch = stop_at_17
+    parts.batch = terminate_in_step_17
     with pytest.raises(KeyboardInterrupt):
-        interrupted.run()
+        Trainer(parts, _config(), tmp_path / "parts").run()
+    assert checkpoint_paths(tmp_path / "parts")[-1].name == "step_00000018.safetensors"
     resumed = LineTask()
     Trainer(resumed, _config(), tmp_path / "parts", resume=True).run()
     for key, value in whole.model.state_dict().items():
@@ -114,3 +115,11 @@ def test_wide_kernels_learn_slower_and_vectors_do_not_decay():
     groups = parameter_groups(model, _config(reference_fan_in=16, weight_decay=0.1))
     found = {tuple(p.shape): (g["rate"], g["weight_decay"]) for g in groups for p in g["params"]}
     assert found == {(4, 8): (1.0, 0.1), (4, 64): (0.25, 0.1), (4,): (1.0, 0.0)}
+
+
+def test_a_checkpoint_of_other_trainable_parameters_is_refused(tmp_path):
+    Trainer(LineTask(), _config(steps=10), tmp_path).run()
+    task = LineTask()
+    task.model[0].requires_grad_(False)
+    with pytest.raises(CheckpointError, match="other parameters"):
+        Trainer(task, _config(), tmp_path, resume=True)

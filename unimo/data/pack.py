@@ -7,6 +7,7 @@ packed bits, one array a motion parameter (camera frame, radians, metres), `intr
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -68,9 +69,14 @@ def build_pack(
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClipPack:
-    """Renders the scenes of `seeds` into a pack; a second call goes on where the first stopped."""
+    """Renders the scenes of `seeds` into a pack; a second call goes on where the first stopped.
+
+    Raises:
+        InputError: the folder holds a pack of other seeds, motions or scenes.
+    """
     folder, count = Path(folder), len(seeds)
     folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, library, seeds, config)
     if not (folder / "pack.json").is_file():
         _allocate(folder, count, config)
         todo = [i for i in range(count) if not np.load(folder / "done.npy", mmap_mode="r")[i]]
@@ -85,6 +91,18 @@ def build_pack(
         with atomic_write(folder / "pack.json") as path:
             path.write_text(json.dumps({"fps": config.fps, "seeds": list(seeds), "scene": asdict(config)}))
     return ClipPack(folder)
+
+
+def _claim(folder: Path, library: MotionLibrary, seeds: Sequence[int], config: SceneConfig) -> None:
+    """Writes down what the pack is of, or compares with what an earlier call wrote."""
+    names = hashlib.sha256("\n".join(motion.name for motion in library).encode()).hexdigest()
+    wanted = json.loads(json.dumps({"seeds": list(seeds), "scene": asdict(config), "motions": names}))
+    path = folder / "request.json"
+    if not path.is_file():
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(wanted))
+    elif json.loads(path.read_text()) != wanted:
+        raise InputError("this folder holds a pack of other seeds, motions or scenes", str(folder), "another folder")
 
 
 def _allocate(folder: Path, count: int, config: SceneConfig) -> None:

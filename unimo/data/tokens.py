@@ -6,13 +6,15 @@ In: a `ClipPack` and two tokenizers. Out: one npz with `visual_ids (N,K,h,w)` ui
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from motion_tokenizer import MotionVQVAE
 from unimo.data.pack import ClipPack
@@ -23,11 +25,12 @@ from visual_tokenizer import DiscreteVisualTokenizer
 
 @dataclass(frozen=True)
 class TokenPack:
-    """Token ids and the motion they stand for; rows are clips."""
+    """Token ids and the motion they stand for; rows are clips. `tokenizers` is the hash of what made the ids."""
 
     visual_ids: np.ndarray
     motion_ids: np.ndarray
     features: np.ndarray
+    tokenizers: str = ""
 
     def __len__(self) -> int:
         return len(self.visual_ids)
@@ -35,18 +38,18 @@ class TokenPack:
     def save(self, path: str | Path) -> None:
         """Writes one npz, whole or not at all."""
         with atomic_write(path) as temporary:
-            np.savez(temporary, visual_ids=self.visual_ids, motion_ids=self.motion_ids, features=self.features)
+            np.savez(temporary, **{field.name: getattr(self, field.name) for field in fields(self)})
 
     @staticmethod
     def load(path: str | Path) -> TokenPack:
         """Reads what `save` wrote."""
         with np.load(path, allow_pickle=False) as data:
-            return TokenPack(data["visual_ids"], data["motion_ids"], data["features"])
+            return TokenPack(data["visual_ids"], data["motion_ids"], data["features"], str(data["tokenizers"]))
 
 
 def to_video(frames: np.ndarray, device: str = "cpu") -> torch.Tensor:
     """(B,T,H,W,3) uint8 → (B,3,T,H,W) float32 in [-1,1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
+    return torch.from_numpy(np.array(frames, order="C")).to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
 
 
 def tokenize_pack(
@@ -83,4 +86,14 @@ def tokenize_pack(
             if progress:
                 progress(done, len(jobs))
     visual_ids, motion_ids = (np.concatenate(ids) for ids in zip(*rows, strict=True))
-    return TokenPack(visual_ids, motion_ids, torch.cat(sides).numpy())
+    return TokenPack(visual_ids, motion_ids, torch.cat(sides).numpy(), weights_hash(visual, motion))
+
+
+def weights_hash(*models: nn.Module) -> str:
+    """sha256 over what decides ids: all weights but those of decoders, which may be trained on without new tokens."""
+    digest = hashlib.sha256()
+    for model in models:
+        for key, value in sorted(model.state_dict().items()):
+            if not key.startswith(("decoder", "post_quant_conv")):
+                digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

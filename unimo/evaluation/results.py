@@ -119,7 +119,7 @@ def make_results(
     common = ["--bundle", bundle, "--device", device, "--quiet"]
     inputs = {
         "generate": ["--image", os.path.relpath(example_path("person.jpg"))],
-        "capture": ["--video", str(sorted((clips / "clips").iterdir())[0] / "rgb.mp4")],
+        "capture": ["--video", str(sorted((clips / "clips").glob("[0-9]*"))[0] / "rgb.mp4")],
     }
     with tempfile.TemporaryDirectory() as work:
         for kind in EVALUATIONS:

@@ -8,6 +8,7 @@ the heading is free to go round).
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -99,9 +100,10 @@ class _Parser:
 
     def __init__(self, text: str, where: str) -> None:
         self.where = where
-        head, keyword, self.tail = text.partition("MOTION")
-        if not keyword:
+        parts = re.split(r"^[ \t]*MOTION[ \t\r]*$", text, maxsplit=1, flags=re.MULTILINE)
+        if len(parts) < 2:
             raise self.error("it has no MOTION section")
+        head, self.tail = parts
         self.words: Iterator[str] = iter(head.split())
         self.names: list[str] = []
         self.parents: list[int] = []

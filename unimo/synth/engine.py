@@ -49,6 +49,16 @@ def clip_seed(seed: int, index: int) -> int:
     return int(words[0] >> np.uint64(1))
 
 
+def library_digest(library: Sequence[NamedMotion]) -> str:
+    """SHA-256 of the names and motions of a library, in order."""
+    digest = hashlib.sha256()
+    for named in library:
+        motion = named.motion
+        arrays = _digest([motion.body_pose, motion.betas, motion.global_orient, motion.transl])
+        digest.update(json.dumps([named.name, named.subject, motion.fps, arrays]).encode())
+    return digest.hexdigest()
+
+
 def generate_clips(
     library: Sequence[NamedMotion],
     count: int,
@@ -83,7 +93,8 @@ def generate_clips(
     output, config = Path(output), config or SceneConfig()
     folder = output / "clips"
     scene_sampler(library, config)  # refuses a library that cannot serve before anything is written
-    _check_output(output, {"seed": seed, "depth": depth, "scene": asdict(config)})
+    request = {"seed": seed, "depth": depth, "scene": asdict(config), "library": library_digest(library)}
+    _check_output(output, request)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.part"):
         shutil.rmtree(leftover)
@@ -195,16 +206,26 @@ def _check_output(output: Path, request: dict) -> None:
     path = output / "synth.json"
     text = json.dumps(request, indent=2, sort_keys=True)
     if path.is_file():
-        if path.read_text() != text:
-            raise InputError(
-                "this folder holds synthetic clips made with another seed or configuration", str(path),
-                "another --output, or remove the folder",
-            )
+        if (there := path.read_text()) != text:
+            raise InputError(_difference(there, request), str(path), "another --output, or remove the folder")
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError("the output folder is not empty and holds no synthetic clips", str(output), "a new folder")
     with atomic_write(path) as temporary:
         temporary.write_text(text)
+
+
+def _difference(text: str, request: dict) -> str:
+    """Says in what the `synth.json` of a folder differs from what is asked for now."""
+    try:
+        made = dict(json.loads(text))
+    except (ValueError, TypeError):
+        return "this folder's record of how its clips were made is damaged"
+    if "library" not in made:
+        return "this folder was made by an earlier version, which did not record the motions of its clips"
+    if all(made.get(key) == value for key, value in request.items() if key != "library"):
+        return "this folder holds synthetic clips made from other motions (mocap or subjects)"
+    return "this folder holds synthetic clips made with another seed or configuration"
 
 
 def _name(index: int) -> str:

@@ -22,7 +22,7 @@ from unimo.assets import config_path
 from unimo.bundle import BundleSettings, load_bundle, load_strictly, save_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.pack import ClipPack, build_pack
-from unimo.data.tokens import TokenPack, tokenize_pack
+from unimo.data.tokens import TokenPack, tokenize_pack, weights_hash
 from unimo.errors import InputError
 from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.files import atomic_write
@@ -56,7 +56,8 @@ class ChainConfig:
         preset: name of the configs.
         clips, validation_clips: how many clips to render.
         minutes: wall-clock budget by training stage; a stage without one trains the steps of its config.
-        start_from: bundle whose weights the training stages start from.
+        start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
+            tokenizers that were not trained in the work folder are taken from it too.
         workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
@@ -88,8 +89,13 @@ class Chain:
         Raises:
             InputError: a stage's input is missing, or a subject is both trained on and validated.
         """
+        parallel.start()
         for stage in stages:
-            getattr(self, "stage_" + stage.replace("-", "_"))()
+            if parallel.world_size() > 1 and stage == "motion-tokenizer":
+                raise InputError("the motion tokenizer trains in one process", fix="run this stage without torchrun")
+            if parallel.rank() == 0 or stage in ("visual-tokenizer", "ar"):
+                getattr(self, "stage_" + stage.replace("-", "_"))()
+            parallel.wait()
             self.progress(stage, 1.0, "done")
 
     def libraries(self) -> tuple[MotionLibrary, MotionLibrary]:
@@ -133,7 +139,7 @@ class Chain:
         """Turns both packs to tokens with the frozen tokenizers; training clips also mirrored."""
         for name in ("validation", "train"):
             path = self.config.work / f"tokens_{name}.npz"
-            if path.is_file():
+            if path.is_file() and TokenPack.load(path).tokenizers == self._tokenizers_hash():
                 continue
             report = lambda done, total, name=name: self.progress("tokens", done / total, name)  # noqa: E731
             tokens = tokenize_pack(
@@ -143,7 +149,7 @@ class Chain:
             tokens.save(path)
 
     def stage_probe(self) -> None:
-        """Fits the pose probe and writes what it recovers to `probe.json`."""
+        """Fits the pose probe; what it recovers is the last line of its log."""
         minutes = self.config.minutes.get("probe")
         optimization = OptimizationConfig(
             steps=3000,
@@ -156,9 +162,7 @@ class Chain:
         )
         ids = self.visual_tokenizer().num_ids
         task = ProbeTask(ProbeConfig(), optimization, ids, self.tokens("train"), self.tokens("validation"))
-        metrics = self._train("probe", task, optimization)
-        with atomic_write(self.config.work / "probe.json") as path:
-            path.write_text(json.dumps(metrics, indent=2) + "\n")
+        self._train("probe", task, optimization)
 
     def stage_ar(self) -> None:
         """Trains the transformer on the token packs."""
@@ -177,9 +181,10 @@ class Chain:
         }
         training: dict[str, Any] = {
             "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
-            "clips": self.config.clips,
+            "clips": len(self.tokens("train")) // 2,
             "stages": logs,
-            "probe": json.loads((self.config.work / "probe.json").read_text()),
+            "optimization": {stage: self._kept(stage)["optimization"] for stage in logs},
+            "probe": self._last_log("probe"),
             "constant_pose": constant.to_json(),
         }
         save_bundle(self.config.bundle, self.config.preset, self.settings, components, training)
@@ -189,8 +194,21 @@ class Chain:
         return ClipPack(self.config.work / "packs" / name)
 
     def tokens(self, name: str) -> TokenPack:
-        """The token pack "train" or "validation"."""
-        return TokenPack.load(self.config.work / f"tokens_{name}.npz")
+        """The token pack "train" or "validation".
+
+        Raises:
+            InputError: it is not there, or other tokenizers than those in the work folder made it.
+        """
+        path = self.config.work / f"tokens_{name}.npz"
+        if not path.is_file():
+            raise InputError("there are no tokens yet", str(path), "run the stage tokens first")
+        tokens = TokenPack.load(path)
+        if tokens.tokenizers != self._tokenizers_hash():
+            raise InputError("the tokenizers were trained on after the tokens were made", str(path), "run tokens again")
+        return tokens
+
+    def _tokenizers_hash(self) -> str:
+        return weights_hash(self.visual_tokenizer(), self.motion_tokenizer())
 
     def motion_tokenizer(self) -> MotionVQVAE:
         """The trained motion tokenizer."""
@@ -214,7 +232,7 @@ class Chain:
     def _train(self, stage: str, task: Task, optimization: OptimizationConfig) -> dict[str, float]:
         """Trains in `work/<stage>`, going on where it stopped, and leaves `work/<stage>.safetensors`."""
         if self.config.start_from and stage != "probe":
-            self._start_from(stage, task.model)
+            load_strictly(task.model, self._bundled(stage).state_dict(), Path(self.config.start_from))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
             self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
@@ -226,17 +244,17 @@ class Chain:
             save_file({key: value.contiguous().cpu().clone() for key, value in task.model.state_dict().items()}, path)
         return metrics
 
-    def _start_from(self, stage: str, model: nn.Module) -> None:
+    def _bundled(self, stage: str) -> Any:
+        """The part of the bundle `start_from` that a stage trains."""
         bundle = load_bundle(str(self.config.start_from))
-        parts = {
-            "motion-tokenizer": lambda: bundle.motion_tokenizer,
-            "visual-tokenizer": lambda: bundle.visual_tokenizer,
-            "ar": lambda: bundle.ar_model,
-        }
-        load_strictly(model, parts[stage]().state_dict(), Path(str(self.config.start_from)))
+        if stage == "ar":
+            return bundle.ar_model
+        return bundle.motion_tokenizer if stage == "motion-tokenizer" else bundle.visual_tokenizer
 
     def _trained(self, stage: str, model_class: type, config_class: type) -> Any:
         path = self.config.work / f"{stage}.safetensors"
+        if not path.is_file() and self.config.start_from:
+            return self._bundled(stage)
         if not path.is_file():
             raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
         model = model_class(load_config(config_class, self.config.work / stage / "config.json").model)
@@ -244,5 +262,11 @@ class Chain:
         return model.eval()
 
     def _last_log(self, stage: str) -> dict[str, Any]:
-        lines = (self.config.work / stage / "log.jsonl").read_text().splitlines()
-        return json.loads([line for line in lines if '"validation"' in line][-1])
+        """What the last validation of a stage measured; empty when the stage came from a bundle as it was."""
+        path = self.config.work / stage / "log.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return json.loads(([line for line in lines if '"validation"' in line] or ["{}"])[-1])
+
+    def _kept(self, stage: str) -> dict[str, Any]:
+        path = self.config.work / stage / "config.json"
+        return json.loads(path.read_text()) if path.is_file() else {"optimization": {}}

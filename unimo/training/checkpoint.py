@@ -72,11 +72,20 @@ def load_checkpoint(
         raise CheckpointError(
             f"the checkpoint does not fit the model: {error}", str(path), "train into another folder"
         ) from error
+    if average.keys() != groups["average"].keys():
+        raise CheckpointError(
+            "the checkpoint has no averaged weights of this model", str(path), "keep ema_decay as it was"
+        )
     for key in average:
         average[key].copy_(groups["average"][key])
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in groups["optimizer"].items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    fits = len(state) == len(parameters) or not state
+    if not fits or any(state[i]["exp_avg"].shape != parameters[i].shape for i in state):
+        what = "the checkpoint trained other parameters than this run does"
+        raise CheckpointError(what, str(path), "train into another folder with --start-from")
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return json.loads(meta["step"]), json.loads(meta["elapsed"])

@@ -30,16 +30,19 @@ _MAX_SKIPPED = 20
 
 
 @contextmanager
-def _stop_on_termination() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt inside; only the main thread may change handlers."""
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set, so that a run stops between steps; only the main thread gets signals."""
+    stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def learning_rate(config: OptimizationConfig, step: int, progress: float) -> float:
@@ -87,33 +90,31 @@ class Trainer:
     def run(self) -> dict[str, float]:
         """Trains to the end of the budget, validates, saves; returns the last validation's metrics.
 
-        Ctrl-C and SIGTERM (what a scheduler sends) save a checkpoint and raise KeyboardInterrupt.
+        Ctrl-C and SIGTERM (what a scheduler sends) end the step, save a checkpoint and raise KeyboardInterrupt.
         """
-        with _stop_on_termination():
-            return self._run()
-
-    def _run(self) -> dict[str, float]:
-        config, started = self.config, time.monotonic() - self.elapsed
-        try:
-            while self.step < config.steps and self._fraction() < 1.0:
-                numbers = self._train_step()
-                self.elapsed = parallel.from_first(time.monotonic() - started)
-                if self.step % config.log_every == 0:
-                    self._log("train", numbers)
-                if self.progress:
-                    self.progress(self._fraction(), numbers)
-                if self.step % config.validate_every == 0:
-                    self._log("validation", self._validate())
-                if self.step % config.checkpoint_every == 0:
-                    self.save()
-        except KeyboardInterrupt:
-            self.save()
-            raise
+        with _stop_signals() as stop:
+            self._steps(stop)
         metrics = self._validate()
         self._log("validation", metrics)
         self.save()
         self._use_average()
         return metrics
+
+    def _steps(self, stop: threading.Event) -> None:
+        config, started = self.config, time.monotonic() - self.elapsed
+        while self.step < config.steps and self._fraction() < 1.0:
+            numbers = self._train_step()
+            self.elapsed = parallel.from_first(time.monotonic() - started)
+            if self.step % config.log_every == 0:
+                self._log("train", numbers)
+            if self.progress:
+                self.progress(self._fraction(), numbers)
+            if self.step % config.validate_every == 0:
+                self._log("validation", self._validate())
+            if self.step % config.checkpoint_every == 0 or stop.is_set():
+                self.save()
+            if stop.is_set():
+                raise KeyboardInterrupt
 
     def save(self) -> None:
         """Writes a checkpoint of this moment."""
@@ -179,9 +180,9 @@ class Trainer:
         if parallel.rank() > 0:
             return {}
         model, current = self.task.model, self._copy_weights() if self.average else {}
-        self._use_average()
         model.eval()
         try:
+            self._use_average()
             return self.task.validate(model)
         finally:
             if current:

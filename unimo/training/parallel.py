@@ -1,6 +1,7 @@
 """Data-parallel training under torchrun: every process takes its own clips, gradients are averaged.
 
-Without torchrun everything here does nothing. Start with `torchrun --nproc-per-node N tools/train_mini.py …`.
+Without torchrun everything here does nothing. `torchrun --nproc-per-node N tools/train_mini.py --stages ar …`; the
+motion tokenizer, whose codebook is no gradient's, trains in one process.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ def world_size() -> int:
 
 
 def start() -> None:
-    """Joins the other processes, once; gloo on the CPU, NCCL on graphics cards."""
-    if world_size() > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    """Joins the other processes, once; on graphics cards each process takes its own."""
+    if world_size() == 1 or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
