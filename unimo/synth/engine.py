@@ -207,7 +207,7 @@ def _check_output(output: Path, request: dict) -> None:
     text = json.dumps(request, indent=2, sort_keys=True)
     if path.is_file():
         if (there := path.read_text()) != text:
-            raise InputError(_difference(there, request), str(path), "another --output, or remove the folder")
+            raise InputError(_difference(there, json.loads(text)), str(path), "another --output, or remove the folder")
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError("the output folder is not empty and holds no synthetic clips", str(output), "a new folder")
