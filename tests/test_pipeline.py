@@ -222,6 +222,19 @@ def test_earlier_results_are_kept_unless_told(pipeline: UniMoPipeline, tmp_path:
     assert (tmp_path / "motion.npz").stat().st_mtime_ns > before
 
 
+def test_overwriting_leaves_no_file_of_the_earlier_run(pipeline: UniMoPipeline, tmp_path: Path) -> None:
+    (generated,) = pipeline.generate(noise(32, 32), frames=2)
+    generated.save(tmp_path, ["bvh"], render=False)
+    (tmp_path / "motion.glb").write_text("the user's own: run.json does not list it")
+    captured = pipeline.capture(tmp_path / "video.mp4")
+    captured.save(tmp_path, render=False, overwrite=True)  # its input stays
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"motion.npz", "motion.glb", "video.mp4", "run.json"}
+    pipeline.capture(noise(2, 32, 32), fps=15.0).save(tmp_path, ["bvh"], render=False, overwrite=True)
+    generated.save(tmp_path, render=False, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 def test_a_failure_leaves_nothing_behind(
     pipeline: UniMoPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
