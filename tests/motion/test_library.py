@@ -50,11 +50,21 @@ def test_clips_come_from_zips_in_order_and_are_kept(pack: Path, monkeypatch: pyt
     assert np.array_equal(again[1].motion.body_pose, first[1].motion.body_pose)
 
 
-def test_subjects_are_chosen_and_left_out(pack: Path) -> None:
+def test_subjects_are_chosen(pack: Path) -> None:
     assert [named.subject for named in MotionLibrary.from_mocap([pack], subjects={"02"})] == ["02"]
-    assert [named.subject for named in MotionLibrary.from_mocap([pack], exclude={"02"})] == ["60"]
-    with pytest.raises(InputError, match="no mocap clip can be used"):
-        MotionLibrary.from_mocap([pack], subjects={"99"})
+    with pytest.raises(InputError, match="has no subject 99\n.*\n.*out of: 02, 60"):
+        MotionLibrary.from_mocap([pack], subjects={"02", "99"})
+
+
+def test_a_damaged_cache_is_made_anew(pack: Path, tmp_path: Path) -> None:
+    first = MotionLibrary.from_mocap([pack])
+    kept = sorted((tmp_path / "cache" / "retargeted").iterdir())
+    kept[0].write_bytes(b"PK")
+    kept[1].write_bytes(kept[1].read_bytes()[:-400])
+    again = MotionLibrary.from_mocap([pack])
+    assert len(again) == 2 and again.skipped == ()
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one.motion.body_pose, other.motion.body_pose)
 
 
 def test_unusable_clips_are_listed_with_their_reason(pack: Path, tmp_path: Path) -> None:
@@ -63,9 +73,11 @@ def test_unusable_clips_are_listed_with_their_reason(pack: Path, tmp_path: Path)
     (folder / "b_1.bvh").write_text(standing(2).replace("rtoes", "RightToe"))
     (folder / "c_1.bvh").write_bytes(b"\xff\xfe\x00")
     (folder / "d_1.bvh").write_text(standing(2))
+    (folder / "e_1.bvh").write_text(standing(2).replace("3 Zrotation Yrotation", "3 Zrotation Zrotation", 1))
     found = MotionLibrary.from_mocap([folder])
     assert [named.name for named in found] == ["d_1"]
-    assert [name for name, _ in found.skipped] == ["b_1", "c_1"]
+    assert [name for name, _ in found.skipped] == ["b_1", "c_1", "e_1"]
+    assert "no BVH that can be retargeted" in found.skipped[2][1]
     assert "lacks the joints rtoes" in found.skipped[0][1] and "not text" in found.skipped[1][1]
 
 

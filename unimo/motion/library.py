@@ -94,8 +94,8 @@ def _retargeted(file: _File) -> tuple[Motion | None, str]:
         content = file.read()
         key = hashlib.sha256(content).hexdigest()[:24]
         path = cache_dir() / "retargeted" / f"{key}_r{RETARGET_VERSION}_b{BUILD_VERSION}.npz"
-        if path.is_file():
-            return load_motion(path), ""
+        if (kept := _kept(path)) is not None:
+            return kept, ""
         motion = retarget(parse_bvh(content.decode("utf-8-sig"), f"{file.path} {file.member or ''}".strip()))
         save_motion(path, motion)
         return motion, ""
@@ -103,6 +103,19 @@ def _retargeted(file: _File) -> tuple[Motion | None, str]:
         return None, "it is not text"
     except (InputError, OSError, zipfile.BadZipFile) as error:
         return None, str(error)
+    except ValueError as error:  # such as an axis that turns twice
+        return None, f"it is no BVH that can be retargeted: {error}"
+
+
+def _kept(path: Path) -> Motion | None:
+    """The motion in the cache; None when there is none, or it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        return load_motion(path)
+    except (InputError, OSError) as error:
+        logger.warning("retargeting anew: %s", error)
+        return None
 
 
 def _one_thread() -> None:
@@ -154,7 +167,6 @@ class MotionLibrary(Sequence[NamedMotion]):
         cls,
         sources: Sequence[str | Path],
         subjects: set[str] | None = None,
-        exclude: set[str] | None = None,
         workers: int = 1,
         progress: Progress = lambda done, total: None,
     ) -> MotionLibrary:
@@ -163,19 +175,21 @@ class MotionLibrary(Sequence[NamedMotion]):
         Args:
             sources: BVH files, folders of them (or of zips), or zips.
             subjects: only clips of these subjects (`subject_of` the file's name); all when None.
-            exclude: no clips of these subjects.
             workers: processes; 1 works in this process.
             progress: called with (clips done, clips in all).
 
         Raises:
-            InputError: a source does not exist or is no mocap, or no clip is left to use.
+            InputError: a source does not exist or is no mocap, a subject is not there, or no clip is left to use.
         """
         files = [file for source in sources for file in _bvh_files(Path(source))]
-        files = [
-            file
-            for file in files
-            if (subjects is None or subject_of(file.name) in subjects) and subject_of(file.name) not in (exclude or ())
-        ]
+        known = {subject_of(file.name) for file in files}
+        if missing := sorted((subjects or set()) - known):
+            raise InputError(
+                f"the mocap has no subject {', '.join(missing)}",
+                where=", ".join(str(source) for source in sources),
+                fix=f"subjects out of: {', '.join(sorted(known)) or 'none'}",
+            )
+        files = [file for file in files if subjects is None or subject_of(file.name) in subjects]
         motions, skipped = [], []
         for file, (motion, reason) in zip(files, _all_retargeted(files, workers, progress), strict=True):
             if motion is None:
