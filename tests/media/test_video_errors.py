@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unimo.errors import InputError
-from unimo.media.video import iter_frames, probe, read_video
+from unimo.media.source import FrameSource
+from unimo.media.video import check_whole, iter_frames, probe, read_video
 
 from .conftest import encode, numbered
 
@@ -67,6 +69,50 @@ def test_cut_in_the_middle_gives_the_frames_there_are(
         assert not caplog.records
         assert 5 < len(read_video(cut)) < 30
     assert "was cut short" in caplog.text and str(cut) in caplog.text
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".webm", "libvpx-vp9")])
+def test_a_cut_clip_is_refused_as_source_unless_its_beginning_is_enough(
+    tmp_path: Path, suffix: str, codec: str
+) -> None:
+    options = {"movflags": "faststart"} if suffix == ".mp4" else {}
+    whole = encode(tmp_path / f"whole{suffix}", noise(60), codec=codec, options=options)
+    assert FrameSource.of(whole).frames == 60
+    for share in (0.5, 0.8):
+        cut = tmp_path / f"cut{suffix}"
+        cut.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * share)])
+        with pytest.raises(InputError, match="was cut short: .* there\n.*looked: .*cut.*\n.*try: ") as caught:
+            FrameSource.of(cut)
+        assert ("of 60 frames" in caught.value.what) == (suffix == ".mp4")
+        assert len(list(FrameSource.of(cut, limit=5))) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {}),
+        ("a.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.mkv", "libx264", {}),
+        ("a.avi", "libx264", {}),
+        ("a.ts", "libx264", {}),
+    ],
+)
+def test_whole_clips_pass(tmp_path: Path, name: str, codec: str, options: dict) -> None:
+    sound = "aac" if name.endswith(("mp4", "mkv")) else None  # a second of it: longer than the picture
+    path = encode(tmp_path / name, noise(20), codec=codec, options=options, sound=sound)
+    check_whole(path)
+    uneven = [Fraction(i * i, 90) for i in range(20)]
+    if name.endswith(("mp4", "mkv")):
+        check_whole(encode(tmp_path / f"uneven_{name}", noise(20), uneven, codec=codec, options=options))
+
+
+def test_a_trimmed_clip_passes(tmp_path: Path) -> None:
+    """An edit list that shows only the first 10 of 40 frames, as phones write it."""
+    data = bytearray(encode(tmp_path / "whole.mp4", noise(40)).read_bytes())
+    entry = data.index(b"elst") + 12  # version and flags, count, then the segment's duration
+    data[entry : entry + 4] = (int.from_bytes(data[entry : entry + 4], "big") // 4).to_bytes(4, "big")
+    (tmp_path / "trimmed.mp4").write_bytes(data)
+    check_whole(tmp_path / "trimmed.mp4")
 
 
 def test_cut_before_the_first_frame(tmp_path: Path) -> None:

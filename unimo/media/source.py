@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from unimo.errors import InputError
-from unimo.media.video import iter_frames, probe
+from unimo.media.video import check_whole, iter_frames, probe
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class FrameSource:
             limit: use at most this many frames.
 
         Raises:
-            InputError: see `probe`; an array of another kind or without a rate; a limit below 1.
+            InputError: see `probe` and `check_whole`; an array of another kind or without a rate; a limit below 1.
         """
         if limit is not None and limit < 1:
             raise InputError(f"the number of frames must be at least 1, not {limit}")
@@ -59,6 +59,7 @@ class FrameSource:
             count = min(len(video), limit or len(video))
             return cls("frames", video.shape[1], video.shape[2], float(fps), count, None, video[:count])
         info = probe(video)
+        check_whole(video, limit)
         path = Path(video).expanduser()
         return cls(path.name, info.height, info.width, info.fps, min(info.frames, limit or info.frames), path)
 

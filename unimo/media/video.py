@@ -9,6 +9,7 @@ is ignored. A damaged or cut file gives the frames that can be read, with a warn
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,16 @@ from unimo.media.checks import check_file, check_size
 from unimo.media.timeline import SourceTimeline, resample_stream
 from unimo.media.video_writer import write_video
 
-__all__ = ["SourceTimeline", "VideoInfo", "iter_frames", "probe", "read_video", "resample_stream", "write_video"]
+__all__ = [
+    "SourceTimeline",
+    "VideoInfo",
+    "check_whole",
+    "iter_frames",
+    "probe",
+    "read_video",
+    "resample_stream",
+    "write_video",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +203,54 @@ def _decode(container: InputContainer, stream: VideoStream, path: Path) -> Itera
     if damaged or missing > max(0.25, 0.05 * declared):
         message = "%s: the file is damaged or was cut short: %d frames read, %d damaged parts skipped, %.1f s missing"
         logger.warning(message, path, count, damaged, max(missing, 0.0))
+
+
+def check_whole(path: str | Path, wanted: int | None = None) -> None:
+    """Refuses a file that was cut short, without decoding it: its index promises more than the file holds.
+
+    A file is cut when more than 2 % and more than two frames are missing at its end; where the container does not count
+    its frames, when more than 5 % and more than a quarter of a second are. Damage inside a whole file is not looked
+    for.
+
+    Args:
+        path: a video file.
+        wanted: only the first frames are needed; the rest may be missing.
+
+    Raises:
+        InputError: the file is cut; see `iter_frames` for other reasons.
+    """
+    path = check_file(path, "video")
+    count, first, last = 0, math.inf, -math.inf
+    with _open(path) as (container, stream):
+        declared, promised, rate = stream.frames, _declared_duration(container, stream), _rate(stream)
+        try:
+            for packet in container.demux(stream):
+                if not packet.size:
+                    continue
+                count += 1
+                if packet.pts is not None and packet.time_base:
+                    start = float(packet.pts * packet.time_base)
+                    first = min(first, start)
+                    last = max(last, start + (float((packet.duration or 0) * packet.time_base) or 1 / rate))
+        except FFmpegError as error:
+            logger.debug("%s: reading stopped: %s", path, error)
+    if not count or not promised or (wanted is not None and count >= wanted):
+        return
+    missing = promised - max(last - first, 0.0)
+    if declared:
+        # a phone's trimmed clip also holds fewer frames than it counts, but lasts as long as it says
+        step = max((last - first) / count, 1 / rate)
+        cut = declared - count > max(2, 0.02 * declared) and missing > max(2.5 * step, 0.02 * promised)
+        kept = f"{count} of {declared} frames are"
+    else:
+        cut = missing > max(0.25, 0.05 * promised)
+        kept = f"{max(last - first, 0.0):.1f} of {promised:.1f} seconds are"
+    if cut:
+        fix = (
+            "copy, download or export it again; to use what is left: "
+            f"ffmpeg -i {path.name} -c copy whole{path.suffix}, or --frames {count}"
+        )
+        raise InputError(f"the file is damaged or was cut short: {kept} there", str(path), fix)
 
 
 def _rate(stream: VideoStream) -> float:
