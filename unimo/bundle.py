@@ -174,9 +174,12 @@ class Bundle:
         """Reads a component anew; `name` is a key of `COMPONENTS`.
 
         Raises:
-            CheckpointError: a file is missing or damaged, or its tensors do not fit the model.
+            CheckpointError: an unknown component, a file is missing or damaged, or its tensors do not fit the model.
             ConfigError: its config.json has an unknown key or a wrong value.
         """
+        if name not in COMPONENTS:
+            what = f"There is no component called {name!r} (there are: {', '.join(COMPONENTS)})."
+            raise CheckpointError(what, str(self.path), "update UniMo, or fetch the bundle again")
         kind = COMPONENTS[name]
         if self.path is None:
             config = kind.preset("debug")

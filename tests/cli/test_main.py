@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unimo.bundle import load_bundle
 from unimo.cli.capture import find_videos, output_folders
 from unimo.cli.evaluate import parse_seeds
 from unimo.cli.main import run
+from unimo.config import to_dict
 from unimo.errors import InputError
 from unimo.media.images import write_image
 from unimo.media.video import probe, write_video
@@ -57,6 +60,10 @@ def test_capture_then_visualize(inputs: Path, tmp_path: Path, capsys) -> None:
     motion = tmp_path / "motion.npz"
     assert unimo(capsys, "visualize", motion, "--video", inputs / "clip.mp4", "--export", "glb")[0] == 0
     assert probe(tmp_path / "motion_view.mp4").width == 48 and (tmp_path / "motion_view.glb").exists()
+    write_video(tmp_path / "longer.mp4", np.zeros((6, 40, 48, 3), np.uint8), 15)
+    other = ("--video", tmp_path / "longer.mp4", "--output", tmp_path / "deep" / "view.mp4")
+    code, _, err = unimo(capsys, "visualize", motion, *other)
+    assert code == 2 and "the video has 6 frames and the motion 4" in err and not (tmp_path / "deep").exists()
     assert unimo(capsys, "visualize", motion, "--size", 64, "--overwrite")[0] == 0
     assert probe(tmp_path / "motion_view.mp4").width == 64
 
@@ -130,6 +137,16 @@ def test_bundle_info_and_verify(capsys) -> None:
     assert code == 0 and "canonical_focal" in out
     code, out, _ = unimo(capsys, "bundle", "verify", "debug")
     assert code == 0 and out.count("whole") == 3
+
+
+def test_a_component_nobody_knows_is_no_traceback(tmp_path: Path, capsys) -> None:
+    debug = to_dict(load_bundle("debug").info) | {"components": {"audio": {"config.json": {"size": 2, "sha256": ""}}}}
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "config.json").write_text("{}")
+    debug["components"]["audio"]["config.json"]["sha256"] = hashlib.sha256(b"{}").hexdigest()
+    (tmp_path / "bundle.json").write_text(json.dumps(debug))
+    code, _, err = unimo(capsys, "bundle", "verify", tmp_path)
+    assert code == 2 and "no component called 'audio'" in err and "Traceback" not in err
 
 
 def test_videos_of_a_folder_a_pattern_or_a_file(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from unimo.cli import common as c
 from unimo.errors import InputError
 
 if TYPE_CHECKING:
+    from unimo.media.source import FrameSource
     from unimo.motion.motion import Motion
 
 
@@ -45,6 +46,8 @@ def visualize(
     source = FrameSource.of(video) if video else None
     others = [target.with_suffix(f".{name}") for name in exports]
     check_output(target.parent, [target.name, *(other.name for other in others)], overwrite)
+    if source:
+        _check_length(loaded, source)
     c.prepare_drawing(True, loaded.body, quiet)
 
     from unimo.render.overlay import overlay, turned_view
@@ -61,6 +64,14 @@ def visualize(
         for name, other in zip(exports, others, strict=True):
             export_motion(other, loaded, name)
     c.report_files([target, *others], quiet)
+
+
+def _check_length(motion: Motion, source: FrameSource) -> None:
+    # what a file declares may be wrong by a frame: only then it is read to be counted
+    if source.frames != len(motion) and (count := sum(1 for _ in source)) != len(motion):
+        raise InputError(
+            f"the video has {count} frames and the motion {len(motion)}", str(source.path), "the video it was made from"
+        )
 
 
 def _serve(motion: Motion, port: int) -> None:
