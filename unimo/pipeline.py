@@ -314,13 +314,14 @@ def check_frames(frames: int | None, window: int) -> int:
 def check_sampling(num_samples: int, temperature: float, top_p: float, focal: float | None) -> None:
     """Raises InputError when a number is out of range."""
     if num_samples < 1:
-        raise InputError(f"the number of samples must be at least 1, not {num_samples}")
+        raise InputError(f"the number of samples must be at least 1, not {num_samples}", None, "--num-samples 1")
     if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(f"the temperature must be 0 or more, not {temperature}")
+        raise InputError(f"the temperature must be 0 or more, not {temperature}", None, "--temperature 1")
     if not 0 < top_p <= 1:
-        raise InputError(f"top-p must lie above 0 and up to 1, not {top_p}")
+        raise InputError(f"top-p must lie above 0 and up to 1, not {top_p}", None, "--top-p 0.8")
     if focal is not None and not (math.isfinite(focal) and focal > 0):
-        raise InputError(f"the focal length must be a positive number of pixels, not {focal}")
+        fix = "--focal in pixels, or leave it out to assume the diagonal"
+        raise InputError(f"the focal length must be a positive number of pixels, not {focal}", None, fix)
 
 
 def _picture(image: str | Path | np.ndarray) -> tuple[str, np.ndarray]:

@@ -215,7 +215,8 @@ def _checked(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarra
     fits = array.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, array.shape, strict=True))
     if not fits:
         wanted = ", ".join("T" if size is None else str(size) for size in shape)
-        raise InputError(f"{name} has shape {array.shape}, expected ({wanted})")
+        what = f"{name} has shape {array.shape}, expected ({wanted})"
+        raise InputError(what, fix="one clip of one person, T frames in every array")
     finite = np.isfinite(array)
     if not finite.all():
         frame = f" (first at frame {np.argwhere(~finite)[0, 0]})" if shape[0] != 3 else ""

@@ -31,6 +31,7 @@ RATE_KEYS = ("fps", "mocap_frame_rate", "mocap_framerate")
 KNOWN_KEYS = {"poses", "root_orient", "pose_body", "trans", "betas", "gender", "surface_model_type", *RATE_KEYS}
 KNOWN_KEYS |= {"unimo_format", "axes", "body", "cam2world", "intrinsics", "extras"}
 SMPLX_POSE = 165
+_SHAPE_FIX = "one clip of one person, in the layout of AMASS or docs/formats.md"
 # width of `poses`: SMPL without and with hands' roots, SMPL-H, SMPL-X; all start with root 3 and 21 body joints
 POSE_WIDTHS = (66, 72, 156, SMPLX_POSE)
 Z_UP_TO_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -197,13 +198,14 @@ def _parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         poses = arrays["poses"]
         if poses.ndim != 2 or poses.shape[1] not in POSE_WIDTHS:
             widths = ", ".join(map(str, POSE_WIDTHS))
-            raise InputError(f"poses has shape {poses.shape}, expected (T, n) with n one of {widths}")
+            raise InputError(f"poses has shape {poses.shape}, expected (T, n) with n one of {widths}", fix=_SHAPE_FIX)
         root, body = poses[:, :3], poses[:, 3:66]
     if body.ndim != 2 or body.shape[1] != 63:
-        raise InputError(f"pose_body has shape {body.shape}, expected (T, 63)")
+        raise InputError(f"pose_body has shape {body.shape}, expected (T, 63)", fix=_SHAPE_FIX)
     betas = arrays.get("betas", np.zeros(NUM_BETAS, dtype=np.float32))
     if betas.ndim not in (1, 2) or betas.shape[-1] < NUM_BETAS:
-        raise InputError(f"betas has shape {betas.shape}, expected ({NUM_BETAS},) or more, or (T, {NUM_BETAS})")
+        wanted = f"({NUM_BETAS},) or more, or (T, {NUM_BETAS})"
+        raise InputError(f"betas has shape {betas.shape}, expected {wanted}", fix=_SHAPE_FIX)
     return {
         "body_pose": body.reshape(len(body), 21, 3),
         "betas": betas[..., :NUM_BETAS],
