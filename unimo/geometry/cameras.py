@@ -1,4 +1,4 @@
-"""The pinhole camera: points in the camera frame (x right, y down, z forward, metres) to pixels and back.
+"""The pinhole camera: points in the camera frame (x right, y down, z forward, metres) to pixels.
 
 A pixel's centre is its index + 0.5, so that the middle of a W x H picture is (W/2, H/2).
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
@@ -37,9 +36,3 @@ def project(points: Tensor, intrinsics: Tensor) -> Tensor:
     """
     homogeneous = (intrinsics @ points[..., None])[..., 0]
     return homogeneous[..., :2] / homogeneous[..., 2:]
-
-
-def unproject(pixels: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
-    """Pixels (...,2) at `depth` (...) metres along z to camera-frame points (...,3)."""
-    rays = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
-    return (torch.linalg.inv(intrinsics) @ rays[..., None])[..., 0] * depth[..., None]

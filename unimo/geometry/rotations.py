@@ -36,11 +36,6 @@ def sixd_to_matrix(sixd: Tensor) -> Tensor:
     return roma.special_gramschmidt(torch.stack([sixd[..., :3], sixd[..., 3:]], dim=-1))
 
 
-def geodesic_angle(first: Tensor, second: Tensor) -> Tensor:
-    """Angle (...) in radians between two rotation matrices (...,3,3)."""
-    return roma.rotmat_geodesic_distance(first, second)
-
-
 def rotation_between(source: Tensor, target: Tensor) -> Tensor:
     """Shortest rotation (...,3,3) that turns the direction of `source` (...,3) into that of `target` (...,3).
 

@@ -44,11 +44,6 @@ class SourceTimeline:
         return start + np.arange(len(self._source_indices)) / self.fps
 
     @property
-    def source_indices(self) -> np.ndarray:
-        """Which source frame each resampled frame shows, int64 (M,), never falling."""
-        return np.array(self._source_indices, np.int64)
-
-    @property
     def target_positions(self) -> np.ndarray:
         """Where each source frame lies among the resampled ones, float64 (N,) in [0, M-1], for interpolation."""
         last = max(len(self._source_indices) - 1, 0)
