@@ -19,7 +19,7 @@ MOTION = Motion(
 
 def test_missing_viser_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "viser", None)
-    with pytest.raises(MissingAssetError, match=r"pip install 'unimo\[viewer\]'"):
+    with pytest.raises(MissingAssetError, match=r"pip install 'viser>=1.0'"):
         MotionViewer(MOTION)
 
 

@@ -155,7 +155,8 @@ def results_tables(results: Mapping[str, Any]) -> str:
     if results.get("probe"):
         lines += ["", "### What a small regressor recovers of the pose from visual tokens", ""]
         lines += ["| measure | value |", "|---|---|"]
-        lines += [f"| {key} | {_number(value)} |" for key, value in results["probe"].items()]
+        numbers = {key: value for key, value in results["probe"].items() if isinstance(value, (int, float))}
+        lines += [f"| {key} | {_number(value)} |" for key, value in numbers.items()]
     lines += ["", "### Time and memory of one run", "", "| command | seconds (goal) | peak memory, GB (goal) |"]
     lines += ["|---|---|---|"]
     for command, cost in results["commands"].items():
