@@ -40,7 +40,7 @@ def open_body_path(progress: Callable[[str], None] = logger.info) -> Path:
     if not path.is_file():
         arrays = build_open_body(progress)
         with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
+            np.savez_compressed(temporary, **arrays)  # pyright: ignore[reportArgumentType]
     return path
 
 
@@ -69,7 +69,7 @@ def licensed_body_path() -> Path:
     if not copy.is_file():
         arrays = read_numeric_body(source)
         with atomic_write(copy) as temporary:
-            np.savez(temporary, **arrays)
+            np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]
     return copy
 
 

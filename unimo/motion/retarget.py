@@ -77,7 +77,8 @@ def _source(bvh: Bvh, skeleton: Skeleton) -> tuple[Tensor, Tensor, Tensor]:
             rest_positions[joint] = sum(share * rest[index[b]] for b, share in skeleton.positions[name].items())
         rotations[:, joint] = np.mean([turns[:, index[b]] for b in skeleton.rotations[name]], axis=0)
     scaled = [torch.as_tensor(x * skeleton.metres, dtype=torch.float32) for x in (positions, rest_positions)]
-    return scaled[0], roma.special_procrustes(torch.as_tensor(rotations)).float(), scaled[1]
+    turned = torch.as_tensor(roma.special_procrustes(torch.as_tensor(rotations)))
+    return scaled[0], turned.float(), scaled[1]
 
 
 def _unit(vector: Tensor) -> Tensor:

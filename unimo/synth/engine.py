@@ -186,7 +186,7 @@ def _write_clip(clip: Clip, folder: Path, index: int, depth: bool) -> None:
     arrays["mask"] = np.packbits(clip.mask, axis=-1)
     if depth:
         arrays["depth"] = clip.depth.astype(np.float16)
-    np.savez_compressed(part / "annotations.npz", **arrays)
+    np.savez_compressed(part / "annotations.npz", **arrays)  # pyright: ignore[reportArgumentType]
     (part / "clip.json").write_text(json.dumps(record))
     target = folder / name
     shutil.rmtree(target, ignore_errors=True)
