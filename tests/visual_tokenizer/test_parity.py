@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,11 @@ from visual_tokenizer import DiscreteVisualTokenizer, VisualTokenizerConfig, ren
 from visual_tokenizer.fsq import FSQ
 from visual_tokenizer.haar import haar_patch, haar_unpatch
 
-ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "parity"
 
 
 def _case(name: str) -> tuple[dict, dict[str, torch.Tensor]]:
-    folders = [
-        ROOT / "tests" / "fixtures" / "parity",
-        Path(os.environ.get("UNIMO_SHARED", ROOT.parent / "shared")) / "parity",
-    ]
-    for folder in folders:
-        if (folder / f"{name}.safetensors").is_file():
-            return json.loads((folder / f"{name}.json").read_text()), load_file(folder / f"{name}.safetensors")
-    pytest.skip(f"fixture {name} is in none of {[str(folder) for folder in folders]}")
+    return json.loads((FIXTURES / f"{name}.json").read_text()), load_file(FIXTURES / f"{name}.safetensors")
 
 
 @pytest.mark.parametrize("name", ["fsq_8x8x8x5x5x5", "fsq_8x6x5"])
