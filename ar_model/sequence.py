@@ -171,6 +171,11 @@ class SequenceLayout:
         flags[self.motion_positions] = True
         return flags
 
+    def reading_positions(self, frames: list[int]) -> Tensor:
+        """(P,) ascending positions of the condition and of what predicts the codes of some motion frames."""
+        codes = self.motion_positions.view(self.frames, CODES_PER_FRAME)[frames]
+        return torch.cat([torch.arange(self.condition_length), codes.flatten() - 1]).unique()
+
     # ------------------------------------------------------------------ build and invert
 
     def build(self, visual_ids: Tensor, motion_ids: Tensor | None = None, begin_id: int | None = None) -> Tensor:

@@ -34,6 +34,11 @@ class Positions:
     sin: Tensor
     absolute: Tensor | None
 
+    def at(self, keep: Tensor) -> Positions:
+        """The rows of some positions."""
+        absolute = None if self.absolute is None else self.absolute[keep]
+        return Positions(self.cos[keep], self.sin[keep], absolute)
+
 
 @dataclass(frozen=True)
 class ARLoss:
@@ -156,15 +161,35 @@ class UniMoTransformer(nn.Module):
         Raises:
             ValueError: tokens do not fit the layout.
         """
+        return self.norm(self.residuals(tokens, layout)[-1])
+
+    def residuals(self, tokens: Tensor, layout: SequenceLayout, keep: Tensor | None = None) -> list[Tensor]:
+        """The residual stream after every block.
+
+        Args:
+            tokens: (B, S) int64 in the layout's order.
+            layout: the layout of every row.
+            keep: (P,) ascending positions, the whole condition among them; all others are left out of the sequence,
+                those that stay keep their coordinates. ``None`` keeps everything (P = S).
+
+        Returns:
+            ``layers`` tensors (B, P, dim).
+
+        Raises:
+            ValueError: tokens do not fit the layout.
+        """
         layout.check_shape(tokens)
-        x = self.embed(tokens, layout)
+        x, tables = self.embed(tokens, layout), self.positions(layout, tokens.device)
+        if keep is not None:
+            x, tables = x[:, keep], tables.at(keep)
         if self.config.dropout:
             x = F.dropout(x, self.config.dropout, self.training)
-        tables = self.positions(layout, tokens.device)
+        streams = []
         for index, block in enumerate(self.layers):
             x = self.add_position(x, tables.absolute, index)
             x = block(x, tables.cos, tables.sin, layout.prefix_length)
-        return self.norm(x)
+            streams.append(x)
+        return streams
 
     def embed(self, tokens: Tensor, layout: SequenceLayout) -> Tensor:
         """(B, P) tokens, the first P <= S of the layout -> (B, P, dim), each from its own modality's embedding."""
@@ -218,12 +243,27 @@ class UniMoTransformer(nn.Module):
         Returns:
             An :class:`ARLoss`; ``total`` is the mean over all target tokens of both modalities.
         """
-        hidden, clean = self(tokens, layout), tokens if labels is None else labels
+        hidden = self(tokens, layout)
+        return self.loss_of(hidden, layout, tokens if labels is None else labels, label_smoothing)
+
+    def loss_of(
+        self,
+        hidden: Tensor,
+        layout: SequenceLayout,
+        labels: Tensor,
+        label_smoothing: float = 0.0,
+        keep: Tensor | None = None,
+    ) -> ARLoss:
+        """:meth:`loss` of hidden states (B, P, dim) at the positions ``keep`` (P,), or at all positions."""
+        rows_of = torch.arange(len(layout), device=hidden.device)
+        if keep is not None:
+            rows_of = torch.full_like(rows_of, -1).scatter(0, keep, torch.arange(len(keep), device=hidden.device))
         values: dict[int, tuple[Tensor, Tensor, int]] = {}
         for modality in (VISUAL, MOTION):
-            positions = layout.targets(modality).to(tokens.device)
-            rows = hidden[:, positions - 1].flatten(0, 1)
-            wanted = clean[:, positions].flatten()
+            positions = layout.targets(modality).to(hidden.device)
+            positions = positions[rows_of[positions - 1] >= 0]
+            rows = hidden[:, rows_of[positions - 1]].flatten(0, 1)
+            wanted = labels[:, positions].flatten()
             values[modality] = self._cross_entropy(rows, wanted, modality, label_smoothing)
         (visual, visual_hits, n_visual), (motion, motion_hits, n_motion) = values[VISUAL], values[MOTION]
         return ARLoss(

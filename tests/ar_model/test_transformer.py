@@ -164,3 +164,19 @@ def test_impossible_configs_are_refused(changes: dict, message: str) -> None:
     fields = dict(dim=48, layers=1, heads=4, kv_heads=2, ffn_hidden=64, visual_ids=50)
     with pytest.raises(ValueError, match=message):
         ARConfig(**{**fields, **changes})
+
+
+def test_a_sequence_without_some_frames_is_a_shorter_sequence(small_model: Maker, random_tokens: Tokens) -> None:
+    """Dropped positions are as if masked for everybody, and the others keep their places."""
+    model, layout = small_model(), SequenceLayout("v2m", 2, 2, 2, 9)
+    tokens = random_tokens(layout, 2)
+    keep = layout.reading_positions([0, 1])
+    hidden = model.norm(model.residuals(tokens, layout, keep)[-1])
+    assert torch.allclose(hidden, model(tokens, layout)[:, keep], atol=1e-5)  # frames 2 to 8 come later anyway
+    late = layout.reading_positions([5])
+    changed = tokens.clone()
+    changed[:, layout.motion_positions[36:72]] = 7
+    streams = [model.residuals(rows, layout, late)[-1] for rows in (tokens, changed)]
+    assert torch.equal(*streams)
+    loss = model.loss_of(model.norm(streams[0]), layout, tokens, keep=late)
+    assert loss.motion_tokens == 2 * 37 and loss.visual_tokens == 0  # [STG] predicts the first code of all

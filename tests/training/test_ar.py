@@ -22,7 +22,11 @@ DEBUG = load_config(ArTrainingConfig, config_path("ar_model", "debug"))
 def token_pack(count: int, seed: int = 0) -> TokenPack:
     rng = np.random.default_rng(seed)
     visual, motion = rng.integers(64, size=(count, 2, 2, 2)), rng.integers(512, size=(count, 9, 36))
-    return TokenPack(visual.astype(np.uint16), motion.astype(np.uint16), np.zeros((count, 9, 145), np.float32))
+    features = np.zeros((count, 9, 145), np.float32)
+    features[..., :126] = np.tile([1, 0, 0, 0, 1, 0], 21)  # rest pose
+    features[..., 136:142] = [1, 0, 0, 0, -1, 0]
+    features[:, 0, 144] = 3.0
+    return TokenPack(visual.astype(np.uint16), motion.astype(np.uint16), features)
 
 
 def task_of(batch_size: int = 4, validation: int = 3, **data) -> ArTask:
@@ -89,7 +93,7 @@ def test_frame_noise_takes_whole_frames_of_video_to_motion() -> None:
 def test_the_loss_is_the_mean_of_both_tasks_and_learns_a_batch() -> None:
     task = task_of()
     batch = task.batch(0)
-    parts = [task.model.loss(*(batch[name][0], task.layouts[name])).total for name in ("v2m", "i2vm")]  # type: ignore[operator]
+    parts = [task.shipped.loss(*(batch[name][0], task.layouts[name])).total for name in ("v2m", "i2vm")]
     loss, numbers = task.loss(batch)
     assert float(loss.detach()) == pytest.approx(float(sum(parts).detach()) / 2, rel=1e-5)
     assert set(numbers) == {
@@ -115,7 +119,7 @@ def test_validation_counts_every_clip_once_whatever_the_chunks() -> None:
             torch.from_numpy(pack.visual_ids[:35].astype(np.int64)),
             torch.from_numpy(pack.motion_ids[:35].astype(np.int64)),
         )
-        whole = task.model.loss(tokens, task.layouts[name])  # type: ignore[operator]
+        whole = task.shipped.loss(tokens, task.layouts[name])
         assert numbers[f"{name}.motion_loss"] == pytest.approx(float(whole.motion), rel=1e-5)
         assert numbers[f"{name}.motion_accuracy"] == pytest.approx(float(whole.motion_accuracy), rel=1e-5)
     assert numbers["i2vm.visual_loss"] == pytest.approx(float(whole.visual), rel=1e-5)
@@ -139,3 +143,24 @@ def test_a_resumed_run_ends_at_the_same_weights(tmp_path) -> None:
     Trainer(resumed, optimization, tmp_path / "parts", resume=True).run()
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[key]), key
+
+
+def test_reading_steps_hold_the_condition_and_two_frames_of_random_codes() -> None:
+    task = task_of(reading_steps=3, reading_batch=6, reading_frames=2, keypoint_weight=1.0, keypoint_layer=1)
+    batch, layout = task.batch(2), task.layouts["v2m"]
+    inputs, labels = batch["v2m"]
+    motion = layout.motion_positions
+    assert set(batch) == {"names", "v2m", "keep"} and len(inputs) == 6
+    assert (inputs[:, motion] != labels[:, motion]).float().mean() > 0.9
+    assert batch["keep"][: layout.condition_length].tolist() == list(range(layout.condition_length))
+    assert len(batch["keep"]) in (layout.condition_length + 71, layout.condition_length + 72)
+    loss, numbers = task.loss(batch)
+    assert torch.isfinite(loss) and numbers["v2m.keypoint_loss"] > 0
+    assert "keep" not in task.batch(3) and "i2vm" in task.batch(3)
+
+
+def test_only_the_transformer_is_shipped() -> None:
+    task = task_of(keypoint_weight=1.0, keypoint_layer=1)
+    assert any(key.startswith("keypoints.") for key in task.model.state_dict())
+    assert not any("keypoints" in key for key in task.shipped.state_dict())
+

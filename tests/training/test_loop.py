@@ -14,7 +14,8 @@ from torch import nn
 from unimo.errors import CheckpointError, TrainingError
 from unimo.training.checkpoint import checkpoint_paths
 from unimo.training.config import OptimizationConfig
-from unimo.training.loop import Trainer, learning_rate, parameter_groups
+from unimo.training.loop import Trainer, learning_rate
+from unimo.training.optimizer import Optimizers, parameter_groups
 from unimo.training.task import step_generator
 
 
@@ -70,6 +71,43 @@ def test_a_resumed_run_ends_at_the_same_weights(tmp_path):
         assert torch.equal(value, resumed.model.state_dict()[key]), key
 
 
+class Blocks(nn.Module):
+    """A stack whose matrices Muon takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+        self.output = nn.Linear(4, 1)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return self.output(x)
+
+
+def blocks_task() -> LineTask:
+    task = LineTask()
+    torch.manual_seed(1)
+    task.model = Blocks()
+    return task
+
+
+def test_muon_takes_the_matrices_of_blocks_and_resumes_to_the_same_weights(tmp_path):
+    config = _config(muon_rate=2e-2)
+    muon = Optimizers(blocks_task().model, config).parts[1]
+    assert [tuple(p.shape) for group in muon.param_groups for p in group["params"]] == [(4, 4), (4, 4)]
+    whole, parts = blocks_task(), blocks_task()
+    Trainer(whole, config, tmp_path / "whole").run()
+    Trainer(parts, _config(muon_rate=2e-2), tmp_path / "parts").run()
+    (tmp_path / "parts" / "step_00000030.safetensors").unlink()
+    resumed = blocks_task()
+    Trainer(resumed, config, tmp_path / "parts", resume=True).run()
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[key]), key
+    with pytest.raises(CheckpointError, match="other parameters"):
+        Trainer(blocks_task(), _config(), tmp_path / "whole", resume=True)
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_clip_names(tmp_path):
     with pytest.raises(TrainingError, match="step 4 of line failed.*\n.*clip_a"):
         Trainer(LineTask(poison_at=4), _config(), tmp_path).run()
@@ -112,7 +150,7 @@ def test_learning_rate_warms_up_then_falls_to_its_floor():
 
 def test_wide_kernels_learn_slower_and_vectors_do_not_decay():
     model = nn.Sequential(nn.Linear(8, 4), nn.Linear(64, 4))
-    groups = parameter_groups(model, _config(reference_fan_in=16, weight_decay=0.1))
+    groups = parameter_groups(list(model.parameters()), _config(reference_fan_in=16, weight_decay=0.1))
     found = {tuple(p.shape): (g["rate"], g["weight_decay"]) for g in groups for p in g["params"]}
     assert found == {(4, 8): (1.0, 0.1), (4, 64): (0.25, 0.1), (4,): (1.0, 0.0)}
 

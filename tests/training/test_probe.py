@@ -14,7 +14,7 @@ from unimo.motion.features import to_features
 from unimo.training.config import OptimizationConfig
 from unimo.training.probe import ProbeConfig, ProbeTask
 
-CONFIG = ProbeConfig(dim=24, layers=1, heads=2, dropout=0.0, id_noise=0.0)
+CONFIG = ProbeConfig(dim=24, hidden=32, dropout=0.0, id_noise=0.0)
 OPTIMIZATION = OptimizationConfig(steps=4, batch_size=16, learning_rate=1e-2)
 
 
@@ -34,7 +34,7 @@ def token_pack(copies: int) -> TokenPack:
 @pytest.fixture(scope="module")
 def task() -> ProbeTask:
     torch.manual_seed(0)
-    return ProbeTask(CONFIG, OPTIMIZATION, 8, token_pack(8), token_pack(2))
+    return ProbeTask(CONFIG, OPTIMIZATION, torch.linspace(-1, 1, 8)[:, None], token_pack(8), token_pack(2))
 
 
 def answers(task: ProbeTask, shift: float = 0.0):

@@ -15,6 +15,11 @@ LEFT_RIGHT: tuple[tuple[int, int], ...] = tuple(
 )
 """Pairs (left, right) of joint indices."""
 
+_OTHER_SIDE = {left: right for left, right in LEFT_RIGHT} | {right: left for left, right in LEFT_RIGHT}
+
+MIRRORED: tuple[int, ...] = tuple(_OTHER_SIDE.get(i, i) for i in range(len(JOINT_NAMES)))
+"""The joint that takes each joint's place in a mirror."""
+
 LIMB_JOINTS: tuple[int, ...] = tuple(
     JOINT_NAMES.index(f"{side}_{part}")
     for part in ("hip", "knee", "ankle", "foot", "shoulder", "elbow", "wrist")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from unimo.body import load_body
-from unimo.body.names import LEFT_RIGHT
+from unimo.body.names import MIRRORED
 from unimo.motion.features import from_features, rotations_to_features, to_features
 
 
@@ -52,9 +52,11 @@ def _scale_depth(transl: Tensor, betas: Tensor, scale: Tensor, body: str) -> Ten
 def mirror_features(features: Tensor) -> Tensor:
     """The same clips seen in a mirror (camera x → −x): left and right joints change places. (…,T,145) → (…,T,145)."""
     parts = from_features(features)
-    order = list(range(22))
-    for left, right in LEFT_RIGHT:
-        order[left], order[right] = right, left
-    flip = torch.tensor([-1.0, 1.0, 1.0], dtype=features.dtype, device=features.device)
-    rotations = parts["rotations"][..., order, :, :] * flip[:, None] * flip
-    return rotations_to_features(rotations, parts["betas"], parts["transl"] * flip)
+    rotations, transl = mirror_rotations(parts["rotations"], parts["transl"])
+    return rotations_to_features(rotations, parts["betas"], transl)
+
+
+def mirror_rotations(rotations: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Joint rotations (…,22,3,3) and points (…,3) in a mirror (x → −x)."""
+    flip = torch.tensor([-1.0, 1.0, 1.0], dtype=points.dtype, device=points.device)
+    return rotations[..., MIRRORED, :, :] * flip[:, None] * flip, points * flip

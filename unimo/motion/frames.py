@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from unimo.body import load_body
-from unimo.body.names import JOINT_NAMES, LEFT_RIGHT
+from unimo.body.names import JOINT_NAMES, MIRRORED
 from unimo.errors import InputError
 from unimo.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from unimo.motion.motion import Motion
@@ -143,6 +143,12 @@ def world_to_camera(motion: Motion, body: BodyModel | None = None) -> Motion:
     return transform(motion, rotation, offset, rest_pelvis_of(motion, body), "camera")
 
 
+def mirror_axis_angles(pose: np.ndarray) -> np.ndarray:
+    """The pose (…,22,3) in a mirror (x → −x): limbs change sides."""
+    # a rotation is by an axial vector: the mirror keeps its x and negates its y and z
+    return pose[..., MIRRORED, :] * -MIRROR
+
+
 def mirror(motion: Motion, body: BodyModel | None = None, width: float | None = None) -> Motion:
     """Returns the left-right mirror image: x is negated in the frame of the motion and the limbs change sides.
 
@@ -154,11 +160,7 @@ def mirror(motion: Motion, body: BodyModel | None = None, width: float | None = 
         body: the body of the motion; None loads the one it names.
         width: picture width in pixels, to mirror the principal point; None keeps it (it is at the centre).
     """
-    partner = np.arange(len(JOINT_NAMES))
-    for left, right in LEFT_RIGHT:
-        partner[left], partner[right] = right, left
-    # a rotation by an axial vector: the mirror keeps its x and negates its y and z
-    pose = motion.axis_angles()[:, partner] * -MIRROR
+    pose = mirror_axis_angles(motion.axis_angles())
     rest_pelvis = rest_pelvis_of(motion, body)
     cam2world = motion.cam2world
     if cam2world is not None:

@@ -11,14 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from unimo.body.names import LEFT_RIGHT
 from unimo.errors import InputError
+from unimo.motion.frames import MIRROR, mirror_axis_angles
 from unimo.motion.library import NamedMotion
-from unimo.synth.puppet import JOINTS, load_puppet
-
-_PARTNER = np.arange(JOINTS)
-for _left, _right in LEFT_RIGHT:
-    _PARTNER[_left], _PARTNER[_right] = _right, _left
+from unimo.synth.puppet import load_puppet
 
 
 @dataclass(frozen=True)
@@ -100,8 +96,7 @@ class WindowSampler:
         betas = motion.betas[low].astype(np.float64)
         pelvis = path + load_puppet(motion.body).rest_joints(betas)[0]
         if mirrored:
-            pose = pose[:, _PARTNER] * np.array([1.0, -1.0, -1.0])
-            pelvis = pelvis * np.array([-1.0, 1.0, 1.0])
+            pose, pelvis = mirror_axis_angles(pose), pelvis * MIRROR
         return Window(entry.name, entry.subject, pose, pelvis, betas, motion.body, start, speed, mirrored)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ar_model import ARConfig, ARLoss, SequenceLayout, UniMoTransformer
 from unimo.data.tokens import TokenPack
 from unimo.training.config import OptimizationConfig
+from unimo.training.reading import KeypointHead, keypoint_coordinates, start_from_codes
 from unimo.training.task import Batch, step_generator
 
 TASKS = ("v2m", "i2vm")
@@ -31,12 +32,23 @@ class ArDataConfig:
             for every sequence. Without it only the first frame of a clip has to be read from the video, since every
             later one is easier to guess from the frame before.
         validation_clips: clips of the validation pack that are scored.
+        reading_steps: the first steps teach only to read: video-to-motion alone, every motion code at the input random,
+            and of the motion frames only `reading_frames`, which makes sequences short.
+        reading_batch, reading_frames: clips of such a step and motion frames of each.
+        keypoint_weight: video-to-motion: weight of finding the 22 joints in the grid of visual tokens, a task of the
+            training alone.
+        keypoint_layer: number of blocks after which the joints are looked for.
     """
 
     visual_noise: float = 0.0
     motion_noise: float = 0.0
     frame_noise: float = 0.0
     validation_clips: int = 64
+    reading_steps: int = 0
+    reading_batch: int = 8
+    reading_frames: int = 2
+    keypoint_weight: float = 0.0
+    keypoint_layer: int = 4
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,7 @@ class ArTrainingConfig:
 
 
 class ArTask:
-    """Half of every batch is video-to-motion, half image-to-video-and-motion."""
+    """First steps that only read (optional), then half of every batch is video-to-motion, half the other task."""
 
     name = "ar"
 
@@ -60,16 +72,30 @@ class ArTask:
         validation: TokenPack,
         model: UniMoTransformer | None = None,
         device: str = "cpu",
+        canonical_focal: float = 1.2,
+        visual_codes: Tensor | None = None,
     ) -> None:
+        """`visual_codes (N,c)`: the quantiser's code of every visual id, from which the visual embedding starts."""
         self.config, self.train, self.validation, self.device = config, train, validation, device
+        data = config.data
         torch.manual_seed(config.optimization.seed)
-        self.model: nn.Module = (model or UniMoTransformer(config.model)).to(device)
+        self.shipped = (model or UniMoTransformer(config.model)).to(device)
+        if visual_codes is not None:
+            start_from_codes(self.shipped, visual_codes, config.optimization.seed)
+        self.model: nn.Module = nn.ModuleDict({"transformer": self.shipped})
         _, latent_frames, height, width = train.visual_ids.shape
         frames = train.motion_ids.shape[1]
         self.layouts = {task: SequenceLayout(task, latent_frames, height, width, frames) for task in TASKS}
+        self.keypoints: KeypointHead | None = None
+        if data.keypoint_weight:
+            self.points = keypoint_coordinates(train.features, canonical_focal, latent_frames)
+            self.keypoints = KeypointHead(config.model.dim).to(device)
+            self.model["keypoints"] = self.keypoints
 
     def batch(self, step: int) -> Batch:
         rng = step_generator(self.config.optimization.seed, step)
+        if step < self.config.data.reading_steps:
+            return self._reading_batch(rng)
         size = self.config.optimization.batch_size
         rows = rng.integers(len(self.train), size=size)
         half = (size + step % 2) // 2
@@ -80,10 +106,25 @@ class ArTask:
                 batch[task] = self._sequences(task, self.train, part, rng)
         return batch
 
+    def _reading_batch(self, rng: np.random.Generator) -> Batch:
+        data, layout = self.config.data, self.layouts["v2m"]
+        rows = rng.integers(len(self.train), size=data.reading_batch)
+        frames = rng.choice(layout.frames, size=min(data.reading_frames, layout.frames), replace=False)
+        sequences = self._sequences("v2m", self.train, rows, rng, np.ones((len(rows), layout.frames, 1)))
+        return {"names": rows.tolist(), "v2m": sequences, "keep": layout.reading_positions(sorted(frames.tolist()))}
+
     def _sequences(
-        self, task: str, pack: TokenPack, rows: np.ndarray, rng: np.random.Generator | None
+        self,
+        task: str,
+        pack: TokenPack,
+        rows: np.ndarray,
+        rng: np.random.Generator | None,
+        random_frames: np.ndarray | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """(input tokens, labels), both (B,S); with `rng` the inputs are noisy."""
+        """(input tokens, labels), both (B,S); with `rng` the inputs are noisy.
+
+        `random_frames (B,T,1)` is the chance that all codes of a frame are random, else drawn by `frame_noise`.
+        """
         layout = self.layouts[task]
         visual = torch.from_numpy(pack.visual_ids[rows].astype(np.int64))
         motion = torch.from_numpy(pack.motion_ids[rows].astype(np.int64))
@@ -94,30 +135,58 @@ class ArTask:
         visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
         motion = _with_noise(motion, data.motion_noise, model.motion_ids, rng)
         if task == "v2m":
-            shares = data.frame_noise * rng.random((len(rows), 1, 1))
-            motion = _with_noise(motion, np.broadcast_to(shares, (*motion.shape[:2], 1)), model.motion_ids, rng)
+            if random_frames is None:
+                shares = data.frame_noise * rng.random((len(rows), 1, 1))
+                random_frames = np.broadcast_to(shares, (*motion.shape[:2], 1))
+            motion = _with_noise(motion, random_frames, model.motion_ids, rng)
         return layout.build(visual, motion).to(self.device), labels.to(self.device)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         losses, numbers = [], {}
         for task in TASKS:
             if task in batch:
-                inputs, labels = batch[task]
-                result = self.model.loss(inputs, self.layouts[task], labels=labels)  # type: ignore[operator]
-                losses.append(result.total)
-                numbers |= _numbers(task, result)
+                loss, found = self._loss(task, batch)
+                losses.append(loss)
+                numbers |= found
         return torch.stack(losses).mean(), numbers
+
+    def _loss(self, task: str, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        (inputs, labels), layout, keep = batch[task], self.layouts[task], batch.get("keep")
+        keep = None if keep is None else keep.to(self.device)
+        streams = self.shipped.residuals(inputs, layout, keep)
+        result = self.shipped.loss_of(self.shipped.norm(streams[-1]), layout, labels, keep=keep)
+        total, numbers = result.total, _numbers(task, result)
+        if task == "v2m" and self.keypoints is not None:
+            data, rows = self.config.data, batch["names"][: len(inputs)]
+            seen = streams[data.keypoint_layer - 1][:, layout.visual_positions.to(self.device)]
+            found = self.keypoints.loss(seen, self.points[rows], layout.height, layout.width)
+            total = total + data.keypoint_weight * found
+            numbers["v2m.keypoint_loss"] = float(found.detach())
+        return total, numbers
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         rows = np.arange(min(self.config.data.validation_clips, len(self.validation)))
         totals: dict[str, float] = {}
-        for task in TASKS:
-            for chunk in np.array_split(rows, max(1, len(rows) // 16)):
+        for chunk in np.array_split(rows, max(1, len(rows) // 16)):
+            for task in TASKS:
                 inputs, labels = self._sequences(task, self.validation, chunk, None)
-                result = model.loss(inputs, self.layouts[task], labels=labels)  # type: ignore[operator]
-                for key, value in _numbers(task, result).items():
-                    totals[key] = totals.get(key, 0.0) + value * len(chunk) / len(rows)
-        return totals
+                self._add(totals, _numbers(task, self.shipped.loss(inputs, self.layouts[task], labels=labels)), chunk)
+            self._add(totals, {"v2m.read_loss": self._read_loss(chunk)}, chunk)
+        return {key: value / len(rows) for key, value in totals.items()}
+
+    def _read_loss(self, rows: np.ndarray) -> float:
+        """Nats a code when every motion code before it is random: what is left after reading the video alone."""
+        layout = self.layouts["v2m"]
+        rng = step_generator(self.config.optimization.seed, int(rows[0]), stream=1)
+        motion = torch.from_numpy(rng.integers(self.config.model.motion_ids, size=(len(rows), layout.frames, 36)))
+        visual = torch.from_numpy(self.validation.visual_ids[rows].astype(np.int64))
+        _, labels = self._sequences("v2m", self.validation, rows, None)
+        return float(self.shipped.loss(layout.build(visual, motion).to(self.device), layout, labels=labels).motion)
+
+    @staticmethod
+    def _add(totals: dict[str, float], numbers: dict[str, float], rows: np.ndarray) -> None:
+        for key, value in numbers.items():
+            totals[key] = totals.get(key, 0.0) + value * len(rows)
 
 
 def _numbers(task: str, loss: ARLoss) -> dict[str, float]:

@@ -154,20 +154,24 @@ class Chain:
         optimization = OptimizationConfig(
             steps=3000,
             minutes=minutes,
-            batch_size=32,
-            learning_rate=1.5e-3,
+            batch_size=64,
+            learning_rate=1.0e-3,
+            beta2=0.98,
             weight_decay=0.05,
             validate_every=500,
             precision="bfloat16",
+            ema_decay=0.99,
         )
-        ids = self.visual_tokenizer().num_ids
-        task = ProbeTask(ProbeConfig(), optimization, ids, self.tokens("train"), self.tokens("validation"))
+        task = ProbeTask(ProbeConfig(), optimization, self._codes(), self.tokens("train"), self.tokens("validation"))
         self._train("probe", task, optimization)
 
     def stage_ar(self) -> None:
         """Trains the transformer on the token packs."""
         config = self._training_config("ar", ArTrainingConfig)
-        task = ArTask(config, self.tokens("train"), self.tokens("validation"), device=self.config.device)
+        task = ArTask(
+            config, self.tokens("train"), self.tokens("validation"), device=self.config.device,
+            canonical_focal=self.settings.canonical_focal, visual_codes=self._codes(),
+        )  # fmt: skip
         self._train("ar", task, config.optimization)
 
     def stage_bundle(self) -> None:
@@ -207,6 +211,11 @@ class Chain:
             raise InputError("the tokenizers were trained on after the tokens were made", str(path), "run tokens again")
         return tokens
 
+    def _codes(self) -> torch.Tensor:
+        """The quantiser's code of every visual id, (N,c)."""
+        quantizer = self.visual_tokenizer().quantizer
+        return quantizer.codes(torch.arange(quantizer.num_ids)[None])[0].T
+
     def _tokenizers_hash(self) -> str:
         return weights_hash(self.visual_tokenizer(), self.motion_tokenizer())
 
@@ -232,7 +241,7 @@ class Chain:
     def _train(self, stage: str, task: Task, optimization: OptimizationConfig) -> dict[str, float]:
         """Trains in `work/<stage>`, going on where it stopped, and leaves `work/<stage>.safetensors`."""
         if self.config.start_from and stage != "probe":
-            load_strictly(task.model, self._bundled(stage).state_dict(), Path(self.config.start_from))
+            load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(self.config.start_from))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
             self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
@@ -241,7 +250,7 @@ class Chain:
         if parallel.rank() > 0:
             return metrics
         with atomic_write(self.config.work / f"{stage}.safetensors") as path:
-            save_file({key: value.contiguous().cpu().clone() for key, value in task.model.state_dict().items()}, path)
+            save_file({key: value.contiguous().cpu().clone() for key, value in task.shipped.state_dict().items()}, path)
         return metrics
 
     def _bundled(self, stage: str) -> Any:

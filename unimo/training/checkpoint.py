@@ -9,13 +9,13 @@ import json
 import re
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from unimo.errors import CheckpointError
 from unimo.files import atomic_write
+from unimo.training.optimizer import Optimizers
 
 _NAME = re.compile(r"step_(\d{8})\.safetensors$")
 
@@ -31,14 +31,14 @@ def save_checkpoint(
     elapsed: float,
     model: nn.Module,
     average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizers,
     keep: int = 2,
 ) -> Path:
     """Writes the state after `step` steps and `elapsed` seconds; removes all but the newest `keep` files."""
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in average.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    for index, state in optimizer.state().items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
     path = folder / f"step_{step:08d}.safetensors"
     meta = {"step": json.dumps(step), "elapsed": json.dumps(elapsed)}
     with atomic_write(path) as temporary:
@@ -49,7 +49,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
+    path: Path, model: nn.Module, average: dict[str, Tensor], optimizer: Optimizers
 ) -> tuple[int, float]:
     """Restores everything `save_checkpoint` wrote; returns (step, elapsed seconds).
 
@@ -82,10 +82,9 @@ def load_checkpoint(
     for key, value in groups["optimizer"].items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    fits = len(state) == len(parameters) or not state
-    if not fits or any(state[i]["exp_avg"].shape != parameters[i].shape for i in state):
-        what = "the checkpoint trained other parameters than this run does"
-        raise CheckpointError(what, str(path), "train into another folder with --start-from")
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    try:
+        optimizer.load_state(state)
+    except ValueError as error:
+        what = f"the checkpoint trained other parameters than this run does: {error}"
+        raise CheckpointError(what, str(path), "train into another folder with --start-from") from error
     return json.loads(meta["step"]), json.loads(meta["elapsed"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationConfig:
-    """AdamW with linear warm-up and a cosine decay.
+    """AdamW (and Muon) with linear warm-up and a cosine decay.
 
     Attributes:
         steps: optimiser steps of the whole run.
@@ -15,6 +15,8 @@ class OptimizationConfig:
             the run ends with it. Runs with a budget are not reproducible to the bit; runs without one are.
         batch_size: clips a step.
         learning_rate: peak rate; decays to `final_rate` times this.
+        muon_rate: peak rate of Muon, which then trains the matrices of repeated blocks (`layers.N.`) in place of AdamW;
+            None trains everything with AdamW.
         precision: "float32", or "bfloat16" for autocast.
         reference_fan_in: kernels with more inputs than this learn slower in proportion, which keeps the size of the
             changes of wide and narrow layers alike; None gives all the same rate.
@@ -27,6 +29,7 @@ class OptimizationConfig:
     batch_size: int
     learning_rate: float
     minutes: float | None = None
+    muon_rate: float | None = None
     warmup_steps: int = 100
     final_rate: float = 0.02
     reference_fan_in: int | None = None

@@ -23,6 +23,7 @@ from unimo.errors import TrainingError
 from unimo.training import parallel
 from unimo.training.checkpoint import checkpoint_paths, load_checkpoint, save_checkpoint
 from unimo.training.config import OptimizationConfig
+from unimo.training.optimizer import Optimizers
 from unimo.training.task import Task
 
 Progress = Callable[[float, dict[str, Any]], None]
@@ -52,17 +53,6 @@ def learning_rate(config: OptimizationConfig, step: int, progress: float) -> flo
     return config.learning_rate * warmup * (config.final_rate + (1 - config.final_rate) * cosine)
 
 
-def parameter_groups(model: torch.nn.Module, config: OptimizationConfig) -> list[dict[str, Any]]:
-    """Groups by weight decay and rate: decay on matrices and kernels only, `rate` as `reference_fan_in` says."""
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            wide = parameter.ndim >= 2
-            rate = min(1.0, config.reference_fan_in / parameter[0].numel()) if wide and config.reference_fan_in else 1.0
-            groups.setdefault((config.weight_decay if wide else 0.0, rate), []).append(parameter)
-    return [{"params": params, "weight_decay": decay, "rate": rate} for (decay, rate), params in groups.items()]
-
-
 class Trainer:
     """Runs one task. Create it, then call `run()`; with `resume` it goes on from the newest checkpoint in `folder`."""
 
@@ -77,15 +67,12 @@ class Trainer:
         self.task, self.config, self.folder, self.progress = task, config, Path(folder), progress
         self.folder.mkdir(parents=True, exist_ok=True)
         parallel.start()
-        groups = parameter_groups(task.model, config)
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
+        self.optimizer = Optimizers(task.model, config)
         self.average = self._copy_weights() if config.ema_decay else {}
         self.step, self.elapsed, self._skipped = 0, 0.0, 0
         saved = checkpoint_paths(self.folder)
         if resume and saved:
             self.step, self.elapsed = load_checkpoint(saved[-1], task.model, self.average, self.optimizer)
-            for group in self.optimizer.param_groups:
-                group["betas"] = (config.beta1, config.beta2)
 
     def run(self) -> dict[str, float]:
         """Trains to the end of the budget, validates, saves; returns the last validation's metrics.
@@ -131,13 +118,12 @@ class Trainer:
         # One seed a step makes dropout and the like the same after a resume, with no generator state to keep.
         torch.manual_seed(config.seed * 1_000_003 + self.step)
         rate = learning_rate(config, self.step, self._fraction())
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate"]
+        self.optimizer.set_rate(rate)
         batch = self.task.batch(self.step)
         device = next(model.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             loss, numbers = self.task.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         parallel.average_gradients(model.parameters())
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip))

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from unimo.body import load_body
-from unimo.body.names import JOINT_NAMES, LEFT_RIGHT
-from unimo.motion.batches import canonical_features
+from unimo.body.names import JOINT_NAMES
+from unimo.motion.batches import canonical_features, mirror_rotations
 from unimo.motion.features import from_features, rotations_to_features
 from unimo.synth.scene import SceneConfig, SceneSampler
 from unimo.synth.windows import NamedMotion
@@ -130,11 +130,7 @@ class MotionPool:
 
 def _mirror_half(rotations: Tensor, pelvis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Exchanges left and right (camera x → −x) in about half of the windows."""
-    order = list(range(22))
-    for left, right in LEFT_RIGHT:
-        order[left], order[right] = right, left
-    flip = torch.tensor([-1.0, 1.0, 1.0])
     chosen = torch.rand(len(pelvis), generator=generator) < 0.5
-    mirrored = rotations[:, :, order] * flip[:, None] * flip
+    mirrored, crossed = mirror_rotations(rotations, pelvis)
     rotations = torch.where(chosen[:, None, None, None, None], mirrored, rotations)
-    return rotations, torch.where(chosen[:, None, None], pelvis * flip, pelvis)
+    return rotations, torch.where(chosen[:, None, None], crossed, pelvis)

@@ -90,6 +90,7 @@ class MotionTokenizerTask:
         if config.loss.freeze_codes:
             self._vqvae.freeze_codes()
         self.model: nn.Module = self._vqvae.to(device)
+        self.shipped = self.model
 
     def batch(self, step: int) -> Batch:
         generator = self._generator(step)

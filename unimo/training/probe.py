@@ -6,10 +6,12 @@ In: a `TokenPack`. Out: root-aligned MPJPE, root orientation and translation err
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unimo.data.tokens import TokenPack
@@ -17,39 +19,49 @@ from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
 from unimo.motion.features import NUM_FEATURES, from_features
 from unimo.training.config import OptimizationConfig
+from unimo.training.reading import rows_from_codes
 from unimo.training.task import Batch, step_generator
 
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Width, depth and dropout of the regressor; `id_noise` is the share of input ids replaced at random."""
+    """Width of the convolutions and of the dense layers, dropout; `id_noise` is the share of ids made random."""
 
-    dim: int = 128
-    layers: int = 3
-    heads: int = 4
-    dropout: float = 0.1
+    dim: int = 96
+    hidden: int = 512
+    dropout: float = 0.2
     id_noise: float = 0.1
 
 
 class PoseProbe(nn.Module):
-    """Transformer encoder over the visual tokens and one learned query a motion frame; (B,K,h,w) ids → (B,T,145)."""
+    """Two 3-D convolutions over the grid of tokens, then dense layers; (B,K,h,w) ids → (B,T,145).
 
-    def __init__(self, config: ProbeConfig, num_ids: int, tokens: int, frames: int) -> None:
+    The embedding starts from the quantiser's codes `(N,c)`; `grid` is (K,h,w).
+    """
+
+    def __init__(self, config: ProbeConfig, codes: Tensor, grid: tuple[int, int, int], frames: int) -> None:
         super().__init__()
         self.frames = frames
-        self.embedding = nn.Embedding(num_ids, config.dim)
-        self.position = nn.Parameter(0.02 * torch.randn(tokens + frames, config.dim))
-        layer = nn.TransformerEncoderLayer(
-            config.dim, config.heads, 3 * config.dim, config.dropout, "gelu", batch_first=True, norm_first=True
+        self.embedding = nn.Embedding.from_pretrained(rows_from_codes(codes, config.dim), freeze=False)
+        self.norms = nn.ModuleList(nn.GroupNorm(8, config.dim) for _ in range(2))
+        self.convolutions = nn.ModuleList(nn.Conv3d(config.dim, config.dim, 3, padding=1) for _ in range(2))
+        self.narrow = nn.Conv3d(config.dim, config.dim // 3, 1)
+        self.head = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(config.dim // 3 * math.prod(grid), config.hidden),
+            nn.GELU(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, frames * NUM_FEATURES),
         )
-        self.encoder = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
-        self.head = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, NUM_FEATURES))
 
     def forward(self, ids: Tensor) -> Tensor:
         """Normalised features with absolute translation in every row."""
-        seen = self.embedding(ids.flatten(1))
-        queries = seen.new_zeros(len(ids), self.frames, seen.shape[-1])
-        return self.head(self.encoder(torch.cat([seen, queries], 1) + self.position)[:, -self.frames :])
+        x = self.embedding(ids).movedim(-1, 1)
+        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
+            x = x + convolution(F.gelu(norm(x)))
+        return self.head(self.narrow(x).flatten(1)).unflatten(1, (self.frames, NUM_FEATURES))
 
 
 class ProbeTask:
@@ -61,20 +73,21 @@ class ProbeTask:
         self,
         config: ProbeConfig,
         optimization: OptimizationConfig,
-        num_ids: int,
+        codes: Tensor,
         train: TokenPack,
         validation: TokenPack,
     ) -> None:
-        self.config, self.optimization, self.num_ids = config, optimization, num_ids
+        self.config, self.optimization, self.num_ids = config, optimization, len(codes)
         self.train, self.validation = train, validation
         targets = _absolute(torch.from_numpy(train.features))
         self.mean, self.std = targets.mean((0, 1)), targets.std((0, 1)).clamp_min(1e-4)
         self.targets = (targets - self.mean) / self.std
-        tokens = int(np.prod(train.visual_ids.shape[1:]))
+        _, latent_frames, height, width = train.visual_ids.shape
         truth = from_features(torch.from_numpy(validation.features))
         constant = fit_constant_pose(from_features(torch.from_numpy(train.features)))
         self.baseline = constant.errors(clip_joints(truth), truth["rotations"][:, :, 0])
-        self.model: nn.Module = PoseProbe(config, num_ids, tokens, targets.shape[1])
+        self.model: nn.Module = PoseProbe(config, codes, (latent_frames, height, width), targets.shape[1])
+        self.shipped = self.model
 
     def batch(self, step: int) -> Batch:
         rng = step_generator(self.optimization.seed, step)

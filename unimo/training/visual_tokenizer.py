@@ -94,6 +94,7 @@ class VisualTokenizerTask:
             model.encoder.requires_grad_(False)
             model.quant_conv.requires_grad_(False)
         self.model: nn.Module = model.to(device)
+        self.shipped = self.model
 
     def batch(self, step: int) -> Batch:
         data, rng = self.config.data, step_generator(self.config.optimization.seed, step)

@@ -1,0 +1,61 @@
+"""What helps to read: joints on the grid, the head that finds them, embeddings that start from codes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ar_model import ARConfig, UniMoTransformer
+from unimo.motion.features import NUM_FEATURES
+from unimo.training.reading import KeypointHead, keypoint_coordinates, spread_over_cells, start_from_codes
+from visual_tokenizer.fsq import FSQ
+
+
+def upright(transl: tuple[float, float, float]) -> np.ndarray:
+    """(1,9,145) features of a person in rest pose who stands still."""
+    features = np.zeros((1, 9, NUM_FEATURES), np.float32)
+    features[..., :126] = np.tile([1, 0, 0, 0, 1, 0], 21)
+    features[..., 136:142] = [1, 0, 0, 0, -1, 0]  # feet down in camera axes
+    features[:, 0, 142:] = transl
+    return features
+
+
+def test_joints_stand_where_the_camera_sees_them() -> None:
+    points = keypoint_coordinates(upright((0.0, 0.0, 3.0)), 1.2, 2)
+    assert points.shape == (1, 2, 2, 22, 2)
+    head, foot = points[0, 0, 0, 15], points[0, 0, 0, 10]
+    assert head[1] < points[0, 0, 0, 0, 1] < foot[1]  # y points down
+    moved = keypoint_coordinates(upright((0.5, 0.0, 3.0)), 1.2, 2)
+    assert torch.allclose(moved[..., 0] - points[..., 0], torch.full((1, 2, 2, 22), 0.2), atol=0.03)
+    assert torch.equal(points[:, 0, 0], points[:, 0, 1])
+
+
+def test_a_point_is_spread_over_its_four_cells() -> None:
+    weights = spread_over_cells(torch.tensor([[0.5, 0.5], [0.0625, 0.9375], [-3.0, 9.0]]), 8, 8)
+    assert torch.allclose(weights.sum(-1), torch.ones(3))
+    assert sorted(weights[0].nonzero().flatten().tolist()) == [27, 28, 35, 36]
+    assert weights[1, 56] == 1 and weights[2, 56] == 1  # outside points go to the nearest cell
+
+
+def test_the_head_learns_to_find_joints() -> None:
+    torch.manual_seed(0)
+    head, points = KeypointHead(16), torch.rand(4, 2, 2, 22, 2)
+    hidden = torch.randn(4, 2 * 16, 16, requires_grad=True)
+    optimizer = torch.optim.Adam([hidden, *head.parameters()], lr=0.1)
+    first = head.loss(hidden, points, 4, 4).item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.loss(hidden, points, 4, 4).backward()
+        optimizer.step()
+    assert first > 2.5 and head.loss(hidden, points, 4, 4).item() < first - 0.5
+
+
+def test_ids_with_near_codes_start_with_near_embeddings() -> None:
+    quantizer = FSQ([8, 8, 8])
+    ids = torch.arange(quantizer.num_ids)
+    codes = quantizer.codes(ids[None])[0].T
+    model = UniMoTransformer(ARConfig(dim=48, layers=1, heads=2, kv_heads=1, ffn_hidden=32, visual_ids=512))
+    start_from_codes(model, codes)
+    rows = model.tok_embeddings.weight
+    near, far = (rows[0] - rows[1]).norm(), (rows[0] - rows[511]).norm()
+    assert near < 0.5 * far and abs(rows.square().mean().sqrt().item() - 0.1) < 1e-3
