@@ -6,7 +6,6 @@ before the transformer.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +41,7 @@ def _command(stage: str, text: str) -> None:
         overrides: SetOption = None,
         work: WorkOption = Path("work_dir"),
         preset: PresetOption = "mini",
-        clips: ClipsOption = 6000,
+        clips: ClipsOption = 5000,
         validation_clips: ValidationClipsOption = 256,
         minutes: MinutesOption = None,
         start_from: StartOption = None,
@@ -80,35 +79,20 @@ def _command(stage: str, text: str) -> None:
 
 def _train(stage: str, config: str, overrides: list[str], resume: bool, quiet: bool, **options: Any) -> None:
     from unimo.assets import config_path
-    from unimo.config import load_config, to_dict
-    from unimo.files import atomic_write
+    from unimo.config import load_config
     from unimo.pipeline import check_device
-    from unimo.training.chain import Chain, ChainConfig
+    from unimo.training.chain import PARTS, Chain, ChainConfig
 
-    kind = "ar_model" if stage == "ar" else stage.replace("-", "_")
-    file = Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(kind, config)
-    # the chain trains by the configuration that stands in the run's own folder
-    kept = options["work"] / stage / "config.json"
-    wanted = load_config(_config_class(stage), kept if resume and kept.is_file() else file, overrides)
-    options["device"] = str(check_device(options["device"]))
+    part, kept = PARTS[stage], options["work"] / stage / "config.json"
+    file = Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(part.name, config)
+    wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides)
+    options |= {"device": str(check_device(options["device"])), "training": {stage: wanted}}
     needs = {"motion-tokenizer": [], "visual-tokenizer": ["clips"], "ar": ["clips", "tokens"]}[stage]
     c.prepare_drawing("clips" in needs, "open", quiet)
-    with atomic_write(kept) as path:
-        path.write_text(json.dumps(to_dict(wanted), indent=2) + "\n", encoding="utf-8")
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
         Chain(ChainConfig(**options), report).run([*needs, stage])
     c.report_files([options["work"] / f"{stage}.safetensors", options["work"] / stage / "log.jsonl"], quiet)
-
-
-def _config_class(stage: str) -> type:
-    if stage == "ar":
-        from unimo.training.ar import ArTrainingConfig as Config
-    elif stage == "motion-tokenizer":
-        from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig as Config
-    else:
-        from unimo.training.visual_tokenizer import VisualTokenizerTrainingConfig as Config
-    return Config
 
 
 _command("motion-tokenizer", "Train the motion tokenizer on windows of mocap.")

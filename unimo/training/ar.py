@@ -59,6 +59,10 @@ class ArTrainingConfig:
     optimization: OptimizationConfig
     data: ArDataConfig = ArDataConfig()
 
+    def __post_init__(self) -> None:
+        if self.data.keypoint_weight and not 1 <= self.data.keypoint_layer <= self.model.layers:
+            raise ValueError(f"keypoint_layer must be in 1..{self.model.layers}, not {self.data.keypoint_layer}")
+
 
 class ArTask:
     """First steps that only read (optional), then half of every batch is video-to-motion, half the other task."""

@@ -39,6 +39,21 @@ from unimo.training.task import VALIDATION_SEED, Task
 from unimo.training.visual_tokenizer import VisualTokenizerTask, VisualTokenizerTrainingConfig
 from visual_tokenizer import DiscreteVisualTokenizer
 
+
+@dataclass(frozen=True)
+class Part:
+    """A trained part: its name in bundles and folder in configs/, its network and its training configuration."""
+
+    name: str
+    model_class: type
+    config_class: type
+
+
+PARTS = {
+    "motion-tokenizer": Part("motion_tokenizer", MotionVQVAE, MotionTokenizerTrainingConfig),
+    "visual-tokenizer": Part("visual_tokenizer", DiscreteVisualTokenizer, VisualTokenizerTrainingConfig),
+    "ar": Part("ar_model", UniMoTransformer, ArTrainingConfig),
+}
 STAGES = ("clips", "motion-tokenizer", "visual-tokenizer", "tokens", "probe", "ar", "bundle")
 
 Progress = Callable[[str, float, str], None]
@@ -55,7 +70,8 @@ class ChainConfig:
         bundle: folder of the finished bundle.
         preset: name of the configs.
         clips, validation_clips: how many clips to render.
-        minutes: wall-clock budget by training stage; a stage without one trains the steps of its config.
+        minutes: wall-clock budget by training stage, in place of the one in its config.
+        training: training configurations by stage, in place of the preset's or of the one that a run began with.
         start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
             tokenizers that were not trained in the work folder are taken from it too.
         workers: rendering processes and tokenising threads.
@@ -67,9 +83,10 @@ class ChainConfig:
     work: Path
     bundle: Path
     preset: str = "mini"
-    clips: int = 6000
+    clips: int = 5000
     validation_clips: int = 256
     minutes: dict[str, float] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
     start_from: str | None = None
     workers: int = 2
     device: str = "cpu"
@@ -81,7 +98,8 @@ class Chain:
     def __init__(self, config: ChainConfig, progress: Progress | None = None) -> None:
         self.config, self.progress = config, progress or (lambda stage, fraction, text: None)
         self.settings = load_config(BundleSettings, config_path("bundle", config.preset))
-        self.scene = SceneConfig(side=self.settings.side, frames=self.settings.frames, fps=self.settings.fps)
+        s = self.settings
+        self.scene = SceneConfig(side=s.side, frames=s.frames, fps=s.fps, body=s.body)
 
     def run(self, stages: Sequence[str] = STAGES) -> None:
         """Runs the stages in order.
@@ -93,7 +111,7 @@ class Chain:
         for stage in stages:
             if parallel.world_size() > 1 and stage == "motion-tokenizer":
                 raise InputError("the motion tokenizer trains in one process", fix="run this stage without torchrun")
-            if parallel.rank() == 0 or stage in ("visual-tokenizer", "ar"):
+            if parallel.rank() == 0 or stage in ("visual-tokenizer", "probe", "ar"):
                 getattr(self, "stage_" + stage.replace("-", "_"))()
             parallel.wait()
             self.progress(stage, 1.0, "done")
@@ -122,7 +140,7 @@ class Chain:
 
     def stage_motion_tokenizer(self) -> None:
         """Trains the motion tokenizer on windows in random cameras; needs no rendered clips."""
-        config = self._training_config("motion-tokenizer", MotionTokenizerTrainingConfig)
+        config = self._training_config("motion-tokenizer")
         train, validation = self.libraries()
         task = MotionTokenizerTask(
             config, train, validation, self.scene, self.settings.canonical_focal, device=self.config.device
@@ -131,7 +149,7 @@ class Chain:
 
     def stage_visual_tokenizer(self) -> None:
         """Trains the visual tokenizer on the packs."""
-        config = self._training_config("visual-tokenizer", VisualTokenizerTrainingConfig)
+        config = self._training_config("visual-tokenizer")
         task = VisualTokenizerTask(config, self.pack("train"), self.pack("validation"), device=self.config.device)
         self._train("visual-tokenizer", task, config.optimization)
 
@@ -143,14 +161,15 @@ class Chain:
                 continue
             report = lambda done, total, name=name: self.progress("tokens", done / total, name)  # noqa: E731
             tokens = tokenize_pack(
-                self.pack(name), self.visual_tokenizer(), self.motion_tokenizer(), self.settings.canonical_focal,
+                self.pack(name), self.visual_tokenizer().to(self.config.device),
+                self.motion_tokenizer().to(self.config.device), self.settings.canonical_focal,
                 mirror=name == "train", workers=self.config.workers, progress=report,
             )  # fmt: skip
             tokens.save(path)
 
     def stage_probe(self) -> None:
         """Fits the pose probe; what it recovers is the last line of its log."""
-        minutes = self.config.minutes.get("probe")
+        minutes = self.config.minutes.get("probe", 8.0)
         optimization = OptimizationConfig(
             steps=3000,
             minutes=minutes,
@@ -162,12 +181,19 @@ class Chain:
             precision="bfloat16",
             ema_decay=0.99,
         )
-        task = ProbeTask(ProbeConfig(), optimization, self._codes(), self.tokens("train"), self.tokens("validation"))
+        self._keep_tokens("probe")
+        task = ProbeTask(
+            ProbeConfig(), optimization, self._codes(), self.tokens("train"), self.tokens("validation"),
+            device=self.config.device,
+        )  # fmt: skip
         self._train("probe", task, optimization)
 
     def stage_ar(self) -> None:
         """Trains the transformer on the token packs."""
-        config = self._training_config("ar", ArTrainingConfig)
+        config = self._training_config("ar")
+        if self.config.start_from:  # shipped weights can read
+            config = replace(config, data=replace(config.data, reading_steps=0))
+        self._keep_tokens("ar")
         task = ArTask(
             config, self.tokens("train"), self.tokens("validation"), device=self.config.device,
             canonical_focal=self.settings.canonical_focal, visual_codes=self._codes(),
@@ -177,17 +203,18 @@ class Chain:
     def stage_bundle(self) -> None:
         """Seals the trained parts into the bundle."""
         constant = fit_constant_pose(from_features(torch.from_numpy(self.tokens("train").features)))
-        logs = {stage: self._last_log(stage) for stage in ("motion-tokenizer", "visual-tokenizer", "ar")}
+        self._keep_tokens("ar")
+        logs = {stage: self._last_log(stage) for stage in PARTS}
         components: dict[str, nn.Module] = {
             "motion_tokenizer": self.motion_tokenizer(),
             "visual_tokenizer/discrete": self.visual_tokenizer(),
-            "ar_model": self._trained("ar", UniMoTransformer, ArTrainingConfig),
+            "ar_model": self._trained("ar"),
         }
         training: dict[str, Any] = {
             "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
             "clips": len(self.tokens("train")) // 2,
             "stages": logs,
-            "optimization": {stage: self._kept(stage)["optimization"] for stage in logs},
+            "settings": {stage: self._kept(stage) for stage in logs},
             "probe": self._last_log("probe"),
             "constant_pose": constant.to_json(),
         }
@@ -221,17 +248,32 @@ class Chain:
 
     def motion_tokenizer(self) -> MotionVQVAE:
         """The trained motion tokenizer."""
-        return self._trained("motion-tokenizer", MotionVQVAE, MotionTokenizerTrainingConfig)
+        return self._trained("motion-tokenizer")
 
     def visual_tokenizer(self) -> DiscreteVisualTokenizer:
         """The trained visual tokenizer."""
-        return self._trained("visual-tokenizer", DiscreteVisualTokenizer, VisualTokenizerTrainingConfig)
+        return self._trained("visual-tokenizer")
 
-    def _training_config(self, stage: str, cls: type) -> Any:
+    def _keep_tokens(self, stage: str) -> None:
+        """Notes which tokenizers a stage is trained on.
+
+        Raises:
+            InputError: it was trained on the tokens of others.
+        """
+        note, current = self.config.work / stage / "tokenizers.txt", self._tokenizers_hash()
+        if note.is_file() and note.read_text() != current:
+            raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), "move it away")
+        if parallel.rank() == 0:
+            with atomic_write(note) as path:
+                path.write_text(current)
+
+    def _training_config(self, stage: str) -> Any:
         """The config of a stage; a run that has begun keeps the one it began with, in `work/<stage>/config.json`."""
-        kept = self.config.work / stage / "config.json"
-        kind = {"ar": "ar_model"}.get(stage, stage.replace("-", "_"))
-        config = load_config(cls, kept if kept.is_file() else config_path(kind, self.config.preset))
+        kept, part = self.config.work / stage / "config.json", PARTS[stage]
+        config = self.config.training.get(stage)
+        if config is None:
+            file = kept if kept.is_file() else config_path(part.name, self.config.preset)
+            config = load_config(part.config_class, file)
         minutes = self.config.minutes.get(stage, config.optimization.minutes)
         config = replace(config, optimization=replace(config.optimization, minutes=minutes))
         with atomic_write(kept) as path:
@@ -255,18 +297,16 @@ class Chain:
 
     def _bundled(self, stage: str) -> Any:
         """The part of the bundle `start_from` that a stage trains."""
-        bundle = load_bundle(str(self.config.start_from))
-        if stage == "ar":
-            return bundle.ar_model
-        return bundle.motion_tokenizer if stage == "motion-tokenizer" else bundle.visual_tokenizer
+        return getattr(load_bundle(str(self.config.start_from)), PARTS[stage].name)
 
-    def _trained(self, stage: str, model_class: type, config_class: type) -> Any:
-        path = self.config.work / f"{stage}.safetensors"
+    def _trained(self, stage: str) -> Any:
+        part, path = PARTS[stage], self.config.work / f"{stage}.safetensors"
         if not path.is_file() and self.config.start_from:
             return self._bundled(stage)
         if not path.is_file():
             raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
-        model = model_class(load_config(config_class, self.config.work / stage / "config.json").model)
+        config = load_config(part.config_class, self.config.work / stage / "config.json")
+        model = part.model_class(config.model)
         load_strictly(model, load_file(path), path)
         return model.eval()
 
@@ -277,5 +317,7 @@ class Chain:
         return json.loads(([line for line in lines if '"validation"' in line] or ["{}"])[-1])
 
     def _kept(self, stage: str) -> dict[str, Any]:
+        """How a stage was trained, apart from the network's sizes; empty when it came from a bundle as it was."""
         path = self.config.work / stage / "config.json"
-        return json.loads(path.read_text()) if path.is_file() else {"optimization": {}}
+        kept = json.loads(path.read_text()) if path.is_file() else {}
+        return {key: value for key, value in kept.items() if key != "model"}

@@ -50,3 +50,9 @@ class OptimizationConfig:
             raise ValueError(f"precision must be float32 or bfloat16, not {self.precision!r}")
         if self.steps < 1 or self.batch_size < 1 or self.learning_rate <= 0:
             raise ValueError("steps, batch_size and learning_rate must be positive")
+        for name in ("minutes", "muon_rate"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive or null, not {getattr(self, name)}")
+        for name in ("log_every", "validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

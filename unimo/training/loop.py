@@ -67,6 +67,7 @@ class Trainer:
         self.task, self.config, self.folder, self.progress = task, config, Path(folder), progress
         self.folder.mkdir(parents=True, exist_ok=True)
         parallel.start()
+        parallel.copy_from_first(task.model.state_dict().values())
         self.optimizer = Optimizers(task.model, config)
         self.average = self._copy_weights() if config.ema_decay else {}
         self.step, self.elapsed, self._skipped = 0, 0.0, 0
@@ -92,15 +93,16 @@ class Trainer:
         while self.step < config.steps and self._fraction() < 1.0:
             numbers = self._train_step()
             self.elapsed = parallel.from_first(time.monotonic() - started)
+            stopped = parallel.any_of(stop.is_set())
             if self.step % config.log_every == 0:
                 self._log("train", numbers)
             if self.progress:
                 self.progress(self._fraction(), numbers)
             if self.step % config.validate_every == 0:
                 self._log("validation", self._validate())
-            if self.step % config.checkpoint_every == 0 or stop.is_set():
+            if self.step % config.checkpoint_every == 0 or stopped:
                 self.save()
-            if stop.is_set():
+            if stopped:
                 raise KeyboardInterrupt
 
     def save(self) -> None:
@@ -135,7 +137,7 @@ class Trainer:
         """Applies the gradients; skips an exploding step, stops at a loss that is not finite or at too many skips."""
         healthy = math.isfinite(norm) and norm <= self.config.explode_at * self.config.gradient_clip
         self._skipped = 0 if healthy else self._skipped + 1
-        if not math.isfinite(loss) or self._skipped > _MAX_SKIPPED:
+        if parallel.any_of(not math.isfinite(loss)) or self._skipped > _MAX_SKIPPED:
             raise TrainingError(
                 f"step {self.step} of {self.task.name} failed: loss {loss}, gradient norm {norm}",
                 f"clips {batch.get('names', 'unnamed')}",

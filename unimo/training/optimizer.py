@@ -33,12 +33,14 @@ class Optimizers:
     def __init__(self, model: nn.Module, config: OptimizationConfig) -> None:
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         matrices = [p for name, p in named if config.muon_rate and p.ndim == 2 and _BLOCK.search(name)]
+        if config.muon_rate and not matrices:
+            raise ValueError("muon_rate is set, but the model has no matrices in blocks called layers.N")
         taken = {id(parameter) for parameter in matrices}
         groups = parameter_groups([p for _, p in named if id(p) not in taken], config)
         self.parts: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(groups, lr=config.learning_rate, betas=(config.beta1, config.beta2))
         ]
-        if matrices and config.muon_rate:
+        if config.muon_rate:
             muon = torch.optim.Muon(
                 [{"params": matrices, "rate": config.muon_rate / config.learning_rate}],
                 lr=config.muon_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw",

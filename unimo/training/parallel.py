@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 
 
 def rank() -> int:
@@ -52,6 +52,21 @@ def from_first(value: float) -> float:
     shared = torch.tensor([value], dtype=torch.float64)
     dist.broadcast(shared, 0)
     return float(shared)
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag is set in any process, so that all act alike."""
+    if world_size() == 1:
+        return flag
+    shared = torch.tensor([float(flag)])
+    dist.all_reduce(shared, dist.ReduceOp.MAX)
+    return bool(shared)
+
+
+def copy_from_first(tensors: Iterable[Tensor]) -> None:
+    """Overwrites tensors with the first process's."""
+    for tensor in tensors if world_size() > 1 else ():
+        dist.broadcast(tensor, 0)
 
 
 def wait() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from unimo.data.tokens import TokenPack
 from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
-from unimo.motion.features import NUM_FEATURES, from_features
+from unimo.motion.features import FEATURE_SLICES, NUM_FEATURES, from_features
 from unimo.training.config import OptimizationConfig
 from unimo.training.reading import rows_from_codes
 from unimo.training.task import Batch, step_generator
@@ -76,7 +76,10 @@ class ProbeTask:
         codes: Tensor,
         train: TokenPack,
         validation: TokenPack,
+        device: str = "cpu",
     ) -> None:
+        self.device = device
+        torch.manual_seed(optimization.seed)
         self.config, self.optimization, self.num_ids = config, optimization, len(codes)
         self.train, self.validation = train, validation
         targets = _absolute(torch.from_numpy(train.features))
@@ -86,7 +89,7 @@ class ProbeTask:
         truth = from_features(torch.from_numpy(validation.features))
         constant = fit_constant_pose(from_features(torch.from_numpy(train.features)))
         self.baseline = constant.errors(clip_joints(truth), truth["rotations"][:, :, 0])
-        self.model: nn.Module = PoseProbe(config, codes, (latent_frames, height, width), targets.shape[1])
+        self.model: nn.Module = PoseProbe(config, codes, (latent_frames, height, width), targets.shape[1]).to(device)
         self.shipped = self.model
 
     def batch(self, step: int) -> Batch:
@@ -95,18 +98,20 @@ class ProbeTask:
         ids = self.train.visual_ids[rows].astype(np.int64)
         noise = rng.random(ids.shape) < self.config.id_noise
         ids[noise] = rng.integers(self.num_ids, size=int(noise.sum()))
-        return {"ids": torch.from_numpy(ids), "target": self.targets[rows], "names": rows.tolist()}
+        seen, wanted = torch.from_numpy(ids).to(self.device), self.targets[rows].to(self.device)
+        return {"ids": seen, "target": wanted, "names": rows.tolist()}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         error = (self.model(batch["ids"]).float() - batch["target"]).abs()
         # pose, shape, orientation and translation count alike, whatever their number of channels
-        groups = [error[..., 0:126], error[..., 126:136], error[..., 136:142], error[..., 142:145]]
+        groups = [error[..., part] for part in FEATURE_SLICES.values()]
         loss = torch.stack([group.mean() for group in groups]).sum()
         return loss, {"pose_l1": float(groups[0].detach().mean())}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         ids = torch.from_numpy(self.validation.visual_ids.astype(np.int64))
-        predicted = torch.cat([model(chunk) for chunk in ids.split(64)]).float() * self.std + self.mean
+        outputs = torch.cat([model(chunk.to(self.device)).float().cpu() for chunk in ids.split(64)])
+        predicted = outputs * self.std + self.mean
         truth = from_features(torch.from_numpy(self.validation.features))
         errors = {key: float(value.mean()) for key, value in pose_errors(_split(predicted), truth).items()}
         return errors | {f"constant_pose.{key}": value for key, value in self.baseline.items()}
@@ -114,9 +119,10 @@ class ProbeTask:
 
 def _absolute(features: Tensor) -> Tensor:
     """Features with the translation absolute in every row, which is what a frame-wise regressor can predict."""
-    return torch.cat([features[..., :142], features[..., 142:].cumsum(-2)], -1)
+    path = features[..., FEATURE_SLICES["translation"]].cumsum(-2)
+    return torch.cat([features[..., : FEATURE_SLICES["translation"].start], path], -1)
 
 
 def _split(absolute: Tensor) -> dict[str, Tensor]:
     parts = from_features(absolute)
-    return parts | {"transl": absolute[..., 142:]}
+    return parts | {"transl": absolute[..., FEATURE_SLICES["translation"]]}

@@ -31,6 +31,7 @@ def keypoint_coordinates(features: np.ndarray, canonical_focal: float, latent_fr
 
     Returns:
         (N, K, 2, 22, 2) as (x, y) in 0..1 of the picture, for motion frames 8k - 4 and 8k (twice frame 0 for k = 0).
+        Only the pelvis is exact: the canonical camera scales its depth and not that of the joints around it.
     """
     frames = [frame for k in range(latent_frames) for frame in (max(0, 8 * k - 4), 8 * k)]
     parts = []
@@ -43,9 +44,9 @@ def keypoint_coordinates(features: np.ndarray, canonical_focal: float, latent_fr
 def spread_over_cells(points: Tensor, height: int, width: int) -> Tensor:
     """(..., 2) points in 0..1 → (..., h·w) weights of the four nearest cells, bilinear, sum 1."""
     size = points.new_tensor([width, height])
-    cells = (points * size - 0.5).clamp(min=torch.zeros(2), max=size - 1)
-    columns = (1 - (cells[..., :1] - torch.arange(width)).abs()).clamp_min(0)
-    rows = (1 - (cells[..., 1:] - torch.arange(height)).abs()).clamp_min(0)
+    cells = (points * size - 0.5).clamp(min=torch.zeros_like(size), max=size - 1)
+    columns = (1 - (cells[..., :1] - torch.arange(width, device=points.device)).abs()).clamp_min(0)
+    rows = (1 - (cells[..., 1:] - torch.arange(height, device=points.device)).abs()).clamp_min(0)
     return (rows[..., :, None] * columns[..., None, :]).flatten(-2)
 
 
@@ -66,7 +67,7 @@ class KeypointHead(nn.Module):
             height, width: cells of the grid.
         """
         logits = self.output(self.norm(hidden)).float().unflatten(1, (-1, height * width)).transpose(2, 3)
-        wanted = spread_over_cells(points.cpu(), height, width).flatten(2, 3).to(hidden.device)
+        wanted = spread_over_cells(points.to(hidden.device), height, width).flatten(2, 3)
         return -(wanted * F.log_softmax(logits, -1)).sum(-1).mean()
 
 
