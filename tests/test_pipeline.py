@@ -188,9 +188,19 @@ def test_bfloat16_runs_and_keeps_the_motion_in_float32() -> None:
     assert result.run["dtype"] == "bfloat16" and result.motion.transl.dtype == np.float32
 
 
-def test_parts_that_do_not_belong_together_are_refused() -> None:
+def test_pipelines_of_one_bundle_do_not_share_weights() -> None:
     bundle = load_bundle("debug")
-    bundle.ar_model.config.__dict__["visual_ids"] = 63
+    half, full = UniMoPipeline(bundle, dtype="bfloat16"), UniMoPipeline(bundle)
+    assert next(half.engine.model.parameters()).dtype == torch.bfloat16
+    assert next(full.engine.model.parameters()).dtype == torch.float32
+    assert next(half.engine.model.parameters()).dtype == torch.bfloat16
+
+
+def test_parts_that_do_not_belong_together_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle("debug")
+    wrong, read = bundle.component("ar_model"), bundle.component
+    wrong.config.__dict__["visual_ids"] = 63
+    monkeypatch.setattr(bundle, "component", lambda name: wrong if name == "ar_model" else read(name))
     with pytest.raises(CheckpointError, match="the transformer has 63 visual ids, the visual tokenizer 64"):
         _ = UniMoPipeline(bundle).engine
 

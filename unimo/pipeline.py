@@ -61,13 +61,14 @@ class UniMoPipeline:
         cls, name_or_path: str | Path = "mini", device: str = "cpu", dtype: str | torch.dtype | None = None
     ) -> UniMoPipeline:
         """Opens a bundle by name, path or Hugging Face id; see `load_bundle` for errors and the class for arguments."""
+        check_device(device), check_dtype(dtype)  # before anything is fetched
         return cls(load_bundle(name_or_path), device, dtype)
 
     @cached_property
     def motion_tokenizer(self) -> MotionTokenizer:
         """Motion ↔ ids."""
         s = self.settings
-        model = self.bundle.motion_tokenizer.to(self.device)
+        model = self.bundle.component("motion_tokenizer").to(self.device)
         return MotionTokenizer(model, s.fps, s.frames, s.side, s.canonical_focal, s.body)
 
     @cached_property
@@ -75,7 +76,8 @@ class UniMoPipeline:
         """Frames ↔ ids."""
         # the processor lacks some 3-D operations in half precision
         dtype = torch.float32 if self.device.type == "cpu" else self.dtype
-        return VisualTokenizer(self.bundle.visual_tokenizer.to(self.device, dtype), self.settings.side)
+        model = self.bundle.component("visual_tokenizer/discrete").to(self.device, dtype)
+        return VisualTokenizer(model, self.settings.side)
 
     @cached_property
     def engine(self) -> Engine:
@@ -84,7 +86,7 @@ class UniMoPipeline:
         Raises:
             CheckpointError: the transformer's vocabularies are not those of the tokenizers.
         """
-        model = self.bundle.ar_model.to(self.device, self.dtype)
+        model = self.bundle.component("ar_model").to(self.device, self.dtype)
         for kind, ours, theirs in (
             ("visual", model.config.visual_ids, self.visual_tokenizer.num_ids),
             ("motion", model.config.motion_ids, self.motion_tokenizer.model.config.codebook_size),

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 import ar_model.transformer as transformer
 from ar_model import ARConfig, SequenceLayout, UniMoTransformer
+from ar_model.attention import prefix_mask
 from ar_model.sequence import MOTION, VISUAL
 
 Maker = Callable[..., UniMoTransformer]
@@ -166,17 +167,22 @@ def test_impossible_configs_are_refused(changes: dict, message: str) -> None:
         ARConfig(**{**fields, **changes})
 
 
-def test_a_sequence_without_some_frames_is_a_shorter_sequence(small_model: Maker, random_tokens: Tokens) -> None:
-    """Dropped positions are as if masked for everybody, and the others keep their places."""
+def test_dropped_positions_are_as_if_masked_and_the_others_keep_their_places(
+    small_model: Maker, random_tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, layout = small_model(), SequenceLayout("v2m", 2, 2, 2, 9)
-    tokens = random_tokens(layout, 2)
-    keep = layout.reading_positions([0, 1])
-    hidden = model.norm(model.residuals(tokens, layout, keep)[-1])
-    assert torch.allclose(hidden, model(tokens, layout)[:, keep], atol=1e-5)  # frames 2 to 8 come later anyway
-    late = layout.reading_positions([5])
-    changed = tokens.clone()
-    changed[:, layout.motion_positions[36:72]] = 7
-    streams = [model.residuals(rows, layout, late)[-1] for rows in (tokens, changed)]
-    assert torch.equal(*streams)
-    loss = model.loss_of(model.norm(streams[0]), layout, tokens, keep=late)
-    assert loss.motion_tokens == 2 * 37 and loss.visual_tokens == 0  # [STG] predicts the first code of all
+    tokens, keep = random_tokens(layout, 2), layout.reading_positions([2, 5])
+    short = model.norm(model.residuals(tokens, layout, keep)[-1])
+    loss = model.loss_of(short, layout, tokens, keep=keep)
+    assert loss.visual_tokens == 0 and loss.motion_tokens == 2 * 73  # [STG] predicts the first code of all
+
+    seen = torch.zeros(len(layout), dtype=torch.bool)
+    seen[keep] = True
+
+    def masked(query, key, value, prefix, backend):
+        mask = prefix_mask(len(layout), prefix) & seen
+        return F.scaled_dot_product_attention(query, key, value, mask | torch.eye(len(layout)).bool(), enable_gqa=True)
+
+    assert not torch.allclose(model(tokens, layout)[:, keep], short, atol=1e-3)
+    monkeypatch.setattr(transformer, "attend", masked)
+    assert torch.allclose(model(tokens, layout)[:, keep], short, atol=1e-5)

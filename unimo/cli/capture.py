@@ -51,8 +51,8 @@ def capture(
 
     from unimo.pipeline import UniMoPipeline, check_sampling
 
-    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     check_sampling(1, temperature, top_p, focal)
+    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     if dry_run:
         c.print_plan(
             {

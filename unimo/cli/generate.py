@@ -45,8 +45,8 @@ def generate(
 
     from unimo.pipeline import UniMoPipeline, check_frames, check_sampling
 
-    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     check_sampling(num_samples, temperature, top_p, focal)
+    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     frames = check_frames(frames, pipeline.settings.frames)
     if dry_run:
         c.print_plan(

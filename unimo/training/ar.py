@@ -114,36 +114,27 @@ class ArTask:
         data, layout = self.config.data, self.layouts["v2m"]
         rows = rng.integers(len(self.train), size=data.reading_batch)
         frames = rng.choice(layout.frames, size=min(data.reading_frames, layout.frames), replace=False)
-        sequences = self._sequences("v2m", self.train, rows, rng, np.ones((len(rows), layout.frames, 1)))
+        sequences = self._sequences("v2m", self.train, rows, rng, all_random=True)
         return {"names": rows.tolist(), "v2m": sequences, "keep": layout.reading_positions(sorted(frames.tolist()))}
 
     def _sequences(
-        self,
-        task: str,
-        pack: TokenPack,
-        rows: np.ndarray,
-        rng: np.random.Generator | None,
-        random_frames: np.ndarray | None = None,
+        self, task: str, pack: TokenPack, rows: np.ndarray, rng: np.random.Generator, all_random: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """(input tokens, labels), both (B,S); with `rng` the inputs are noisy.
+        """(noisy input tokens, labels), both (B,S); with `all_random` no motion code at the input is the clip's."""
+        data, model, layout = self.config.data, self.config.model, self.layouts[task]
+        visual, motion, labels = self._clean(task, pack, rows)
+        visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
+        motion = _with_noise(motion, 1.0 if all_random else data.motion_noise, model.motion_ids, rng)
+        if task == "v2m" and not all_random:
+            shares = data.frame_noise * rng.random((len(rows), 1, 1))
+            motion = _with_noise(motion, np.broadcast_to(shares, (*motion.shape[:2], 1)), model.motion_ids, rng)
+        return layout.build(visual, motion).to(self.device), labels.to(self.device)
 
-        `random_frames (B,T,1)` is the chance that all codes of a frame are random, else drawn by `frame_noise`.
-        """
-        layout = self.layouts[task]
+    def _clean(self, task: str, pack: TokenPack, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Visual ids (B,K,h,w), motion ids (B,T,36) and the tokens (B,S) of clips."""
         visual = torch.from_numpy(pack.visual_ids[rows].astype(np.int64))
         motion = torch.from_numpy(pack.motion_ids[rows].astype(np.int64))
-        labels = layout.build(visual, motion)
-        if rng is None:
-            return labels.to(self.device), labels.to(self.device)
-        data, model = self.config.data, self.config.model
-        visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
-        motion = _with_noise(motion, data.motion_noise, model.motion_ids, rng)
-        if task == "v2m":
-            if random_frames is None:
-                shares = data.frame_noise * rng.random((len(rows), 1, 1))
-                random_frames = np.broadcast_to(shares, (*motion.shape[:2], 1))
-            motion = _with_noise(motion, random_frames, model.motion_ids, rng)
-        return layout.build(visual, motion).to(self.device), labels.to(self.device)
+        return visual, motion, self.layouts[task].build(visual, motion)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         losses, numbers = [], {}
@@ -169,23 +160,20 @@ class ArTask:
         return total, numbers
 
     def validate(self, model: nn.Module) -> dict[str, float]:
+        """Losses of the two tasks, and `v2m.read_loss`: nats a code when all motion codes before it are random."""
         rows = np.arange(min(self.config.data.validation_clips, len(self.validation)))
         totals: dict[str, float] = {}
         for chunk in np.array_split(rows, max(1, len(rows) // 16)):
-            for task in TASKS:
-                inputs, labels = self._sequences(task, self.validation, chunk, None)
-                self._add(totals, _numbers(task, self.shipped.loss(inputs, self.layouts[task], labels=labels)), chunk)
-            self._add(totals, {"v2m.read_loss": self._read_loss(chunk)}, chunk)
+            for task, layout in self.layouts.items():
+                tokens = self._clean(task, self.validation, chunk)[2].to(self.device)
+                self._add(totals, _numbers(task, self.shipped.loss(tokens, layout)), chunk)
+            rng = step_generator(self.config.optimization.seed, int(chunk[0]), stream=1)
+            visual, motion, labels = self._clean("v2m", self.validation, chunk)
+            noise = _with_noise(motion, 1.0, self.config.model.motion_ids, rng)
+            inputs = self.layouts["v2m"].build(visual, noise).to(self.device)
+            read = self.shipped.loss(inputs, self.layouts["v2m"], labels=labels.to(self.device)).motion
+            self._add(totals, {"v2m.read_loss": float(read)}, chunk)
         return {key: value / len(rows) for key, value in totals.items()}
-
-    def _read_loss(self, rows: np.ndarray) -> float:
-        """Nats a code when every motion code before it is random: what is left after reading the video alone."""
-        layout = self.layouts["v2m"]
-        rng = step_generator(self.config.optimization.seed, int(rows[0]), stream=1)
-        motion = torch.from_numpy(rng.integers(self.config.model.motion_ids, size=(len(rows), layout.frames, 36)))
-        visual = torch.from_numpy(self.validation.visual_ids[rows].astype(np.int64))
-        _, labels = self._sequences("v2m", self.validation, rows, None)
-        return float(self.shipped.loss(layout.build(visual, motion).to(self.device), layout, labels=labels).motion)
 
     @staticmethod
     def _add(totals: dict[str, float], numbers: dict[str, float], rows: np.ndarray) -> None:
