@@ -229,31 +229,21 @@ class UniMoTransformer(nn.Module):
 
     # ------------------------------------------------------------------ loss
 
-    def loss(
-        self, tokens: Tensor, layout: SequenceLayout, label_smoothing: float = 0.0, labels: Tensor | None = None
-    ) -> ARLoss:
+    def loss(self, tokens: Tensor, layout: SequenceLayout, labels: Tensor | None = None) -> ARLoss:
         """Cross-entropy of the target tokens, each against its own modality's vocabulary.
 
         Args:
             tokens: (B, S) int64 in the layout's order.
             layout: the layout of every row.
-            label_smoothing: share of the target spread over the modality's vocabulary.
             labels: (B, S) int64, the clean tokens where `tokens` carry noise; `tokens` themselves when left out.
 
         Returns:
             An :class:`ARLoss`; ``total`` is the mean over all target tokens of both modalities.
         """
         hidden = self(tokens, layout)
-        return self.loss_of(hidden, layout, tokens if labels is None else labels, label_smoothing)
+        return self.loss_of(hidden, layout, tokens if labels is None else labels)
 
-    def loss_of(
-        self,
-        hidden: Tensor,
-        layout: SequenceLayout,
-        labels: Tensor,
-        label_smoothing: float = 0.0,
-        keep: Tensor | None = None,
-    ) -> ARLoss:
+    def loss_of(self, hidden: Tensor, layout: SequenceLayout, labels: Tensor, keep: Tensor | None = None) -> ARLoss:
         """:meth:`loss` of hidden states (B, P, dim) at the positions ``keep`` (P,), or at all positions."""
         rows_of = torch.arange(len(layout), device=hidden.device)
         if keep is not None:
@@ -264,7 +254,7 @@ class UniMoTransformer(nn.Module):
             positions = positions[rows_of[positions - 1] >= 0]
             rows = hidden[:, rows_of[positions - 1]].flatten(0, 1)
             wanted = labels[:, positions].flatten()
-            values[modality] = self._cross_entropy(rows, wanted, modality, label_smoothing)
+            values[modality] = self._cross_entropy(rows, wanted, modality)
         (visual, visual_hits, n_visual), (motion, motion_hits, n_motion) = values[VISUAL], values[MOTION]
         return ARLoss(
             total=(visual + motion) / (n_visual + n_motion),
@@ -276,18 +266,16 @@ class UniMoTransformer(nn.Module):
             motion_tokens=n_motion,
         )
 
-    def _cross_entropy(
-        self, rows: Tensor, labels: Tensor, modality: int, smoothing: float
-    ) -> tuple[Tensor, Tensor, int]:
+    def _cross_entropy(self, rows: Tensor, labels: Tensor, modality: int) -> tuple[Tensor, Tensor, int]:
         """Sum of cross-entropies, count of right argmaxes and count of rows (N, dim) against labels (N,)."""
         weight = self.head(modality).weight
         size = max(1, MAX_LOGITS // weight.shape[0])
         if rows.shape[0] <= size:
-            loss, hits = _chunk_loss(rows, labels, weight, smoothing)
+            loss, hits = _chunk_loss(rows, labels, weight)
             return loss, hits, rows.shape[0]
         loss, hits = rows.new_zeros((), dtype=torch.float32), rows.new_zeros((), dtype=torch.float32)
         for part, part_labels in zip(rows.split(size), labels.split(size), strict=True):
-            part_loss, part_hits = checkpoint(_chunk_loss, part, part_labels, weight, smoothing, use_reentrant=False)
+            part_loss, part_hits = checkpoint(_chunk_loss, part, part_labels, weight, use_reentrant=False)
             loss, hits = loss + part_loss, hits + part_hits
         return loss, hits, rows.shape[0]
 
@@ -310,10 +298,10 @@ class UniMoTransformer(nn.Module):
             _truncated_normal(linear.weight, config.dim**-0.5, 3.0)
 
 
-def _chunk_loss(rows: Tensor, labels: Tensor, weight: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def _chunk_loss(rows: Tensor, labels: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     logits = F.linear(rows, weight).float()
     hits = (logits.detach().argmax(dim=-1) == labels).sum().float()
-    return F.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing), hits
+    return F.cross_entropy(logits, labels, reduction="sum"), hits
 
 
 def _truncated_normal(weight: Tensor, std: float, cut: float) -> None:

@@ -34,7 +34,7 @@ from unimo.media.tokenizer import VisualTokenizer
 from unimo.motion.motion import Motion, slerp
 from unimo.motion.tokenizer import MotionTokenizer, join
 from unimo.motion.windows import MotionBlender, stream_windows
-from unimo.result import Progress, Result
+from unimo.result import Progress, Result, share_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WINDOWS_AT_ONCE = 8
@@ -144,7 +144,7 @@ class UniMoPipeline:
                 Sampling(temperature, top_p),
                 range(seed, seed + num_samples),
                 num_samples,
-                _step_of(progress, "writing tokens"),
+                share_of(progress, "writing tokens", 0, 1, 1),
             )
         focal = default_focal(width, height) if focal is None else focal
         with _timed(timings, "decode"):
@@ -241,7 +241,7 @@ class UniMoPipeline:
         done = 0
         while batch := list(islice(windows, WINDOWS_AT_ONCE)):
             visual = self.visual_tokenizer.encode(np.stack([np.stack(frames) for _, _, frames in batch]))
-            report = _share(progress, "reading motion", done, len(batch), total)
+            report = share_of(progress, "reading motion", done, len(batch), max(total, done + len(batch)))
             seeds = range(seed + done, seed + done + len(batch))
             ids = self.capture_ids(visual, seeds, temperature, top_p, report)
             motions = tokenizer.decode_windows(ids, focal / max(source.height, source.width))
@@ -357,20 +357,6 @@ def _at(motion: Motion, positions: np.ndarray, fps: float) -> Motion:
         transl=transl,
         fps=fps,
     )
-
-
-def _share(
-    progress: Progress | None, stage: str, done: int, batch: int, expected: int
-) -> Callable[[int, int], None] | None:
-    """Progress of one batch of windows as part of all windows."""
-    if progress is None:
-        return None
-    total = max(expected, done + batch)
-    return lambda step, steps: progress(stage, done * steps + step * batch, total * steps)
-
-
-def _step_of(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
-    return None if progress is None else lambda done, total: progress(stage, done, total)
 
 
 @contextmanager

@@ -40,6 +40,15 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, steps done and steps in all."""
 
 
+def share_of(
+    progress: Progress | None, stage: str, before: int, rows: int, total: int
+) -> Callable[[int, int], None] | None:
+    """Progress of one batch of `rows` sequences, after `before` of `total`, for the engine to call."""
+    if progress is None:
+        return None
+    return lambda done, steps: progress(stage, before * steps + done * rows, total * steps)
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """One captured or generated motion.

@@ -42,7 +42,7 @@ def test_tables_print_the_number_its_interval_the_baseline_and_whether_the_goal_
     lines = results_tables(results).splitlines()
     assert "| motion: MPJPE, mm | 91.2 |  | (≤ 80 ✗) |" in lines
     assert "| motion: share of the codebook in use | 0.900 |  | (≥ 0.8 ✓) |" in lines
-    assert "| MPJPE, mm | 100 [90.0, 110] | 150 |  |" in lines
+    assert "| MPJPE, mm (beside: constant pose, also below) | 100 [90.0, 110] | 150 |  |" in lines
     assert "| MPJPE ÷ constant pose | 0.669 |  | (≤ 0.75 ✓) |" in lines
     assert "| joint speed ÷ data | 2.40 |  | (0.5-2 ✗) |" in lines
     assert "| `unimo capture` | 31.0 (≤ 30 ✗) | 1.25 (≤ 4 ✓) |" in lines

@@ -19,10 +19,11 @@ from unimo.data.clips import Clips
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, repeated, true_parts
 from unimo.evaluation.constant_pose import ConstantPose, fit_constant_pose
 from unimo.evaluation.pose_errors import clip_joints, pose_errors, with_accel_per_second
-from unimo.evaluation.summary import Numbers, Progress, prefixed, ratios, share_of, summarize
+from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.motion.batches import canonical_features
 from unimo.motion.features import from_features
 from unimo.pipeline import UniMoPipeline
+from unimo.result import Progress, share_of
 
 log = logging.getLogger(__name__)
 

@@ -20,11 +20,12 @@ from unimo.data.clips import Clips
 from unimo.evaluation.capture import capture_ids
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, true_parts
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
-from unimo.evaluation.summary import Numbers, Progress, prefixed, ratios, share_of, summarize
+from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.geometry.cameras import project
 from unimo.metrics.pose import joint_speed_m_per_s
 from unimo.metrics.video import colors_at, psnr_db
 from unimo.pipeline import UniMoPipeline
+from unimo.result import Progress, share_of
 
 
 @dataclass(frozen=True)

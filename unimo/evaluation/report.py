@@ -24,9 +24,10 @@ from unimo.data.clips import ClipSet, load_clips
 from unimo.errors import InputError
 from unimo.evaluation.capture import evaluate_capture
 from unimo.evaluation.generate import evaluate_generate
-from unimo.evaluation.summary import Numbers, Progress
+from unimo.evaluation.summary import Numbers
 from unimo.evaluation.tokenizer import evaluate_tokenizer
 from unimo.files import atomic_write
+from unimo.result import Progress
 
 EVALUATIONS = ("tokenizer", "capture", "generate")
 PACKAGES = ("torch", "numpy", "diffusers", "av")

@@ -56,7 +56,7 @@ ROWS = {
         Row("visual_codebook_use", "pictures: share of the ids in use"),
     ),
     "capture": (
-        Row("mpjpe_mm", "MPJPE, mm", "constant_pose.mpjpe_mm"),
+        Row("mpjpe_mm", "MPJPE, mm (beside: constant pose, also below)", "constant_pose.mpjpe_mm"),
         Row("ratio_to_constant_pose.mpjpe", "MPJPE ÷ constant pose", high=0.75),
         Row("pa_mpjpe_mm", "PA-MPJPE, mm", "constant_pose.pa_mpjpe_mm"),
         Row("accel_mm_per_frame2", "Accel, mm/frame²", "constant_pose.accel_mm_per_frame2"),
@@ -153,10 +153,7 @@ def results_tables(results: Mapping[str, Any]) -> str:
     for kind in EVALUATIONS:
         lines += ["", *_section(kind, results[kind])]
     if results.get("probe"):
-        lines += ["", "### What a small regressor recovers of the pose from visual tokens", ""]
-        lines += ["| measure | value |", "|---|---|"]
-        numbers = {key: value for key, value in results["probe"].items() if isinstance(value, (int, float))}
-        lines += [f"| {key} | {_number(value)} |" for key, value in numbers.items()]
+        lines += _probe_section(results["probe"])
     lines += ["", "### Time and memory of one run", "", "| command | seconds (goal) | peak memory, GB (goal) |"]
     lines += ["|---|---|---|"]
     for command, cost in results["commands"].items():
@@ -166,6 +163,22 @@ def results_tables(results: Mapping[str, Any]) -> str:
             f"| {cost['peak_memory_gb']:.2f} {_goal(cost['peak_memory_gb'], None, memory)} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _probe_section(numbers: Mapping[str, Any]) -> list[str]:
+    """The pose probe's numbers as they stand in the bundle, beside the constant pose of the training clips."""
+    lines = ["", "### What a small regressor recovers of the pose from visual tokens", ""]
+    lines += [
+        "`python tools/train_mini.py … --stages probe`: last validation of "
+        f"{numbers['step']} steps in {numbers['minutes']:.0f} minutes, on the validation clips of the training run; "
+        "kept in `bundle.json`.",
+        "", "| measure | value | constant pose | ratio |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for key, value in numbers.items():
+        constant = numbers.get(f"constant_pose.{key}")
+        if constant is not None:
+            lines.append(f"| {key} | {_number(value)} | {_number(constant)} | {value / constant:.2f} |")
+    return lines
 
 
 def _section(kind: str, report: Mapping[str, Any]) -> list[str]:

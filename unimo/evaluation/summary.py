@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,6 @@ from torch import Tensor
 from unimo.metrics.statistics import bootstrap_interval
 
 Numbers = dict[str, Any]
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, steps done and steps in all."""
 UNITS = ("_mm_per_frame2", "_m_per_s2", "_m_per_s", "_deg", "_mm", "_m", "_db")
 
 
@@ -56,15 +54,6 @@ def prefixed(prefix: str, per_clip: Mapping[str, np.ndarray | Tensor]) -> Number
 def without_unit(key: str) -> str:
     """`mpjpe_mm` → `mpjpe`."""
     return next((key.removesuffix(unit) for unit in UNITS if key.endswith(unit)), key)
-
-
-def share_of(
-    progress: Progress | None, stage: str, before: int, rows: int, total: int
-) -> Callable[[int, int], None] | None:
-    """Progress of one batch of `rows` sequences, after `before` of `total`, for the engine to call."""
-    if progress is None:
-        return None
-    return lambda done, steps: progress(stage, before * steps + done * rows, total * steps)
 
 
 def _clip_means(values: np.ndarray | Tensor) -> np.ndarray:

@@ -13,11 +13,12 @@ from unimo.bundle import Bundle
 from unimo.data.clips import Clips
 from unimo.evaluation.clip_motions import check_clips, decoded_parts, true_parts
 from unimo.evaluation.pose_errors import clip_joints, pose_errors, with_accel_per_second
-from unimo.evaluation.summary import Numbers, Progress, prefixed, summarize
+from unimo.evaluation.summary import Numbers, prefixed, summarize
 from unimo.metrics.pose import codebook_use, drift_mm
 from unimo.metrics.video import box_downsampled, psnr_db
 from unimo.motion.batches import canonical_features
 from unimo.pipeline import UniMoPipeline
+from unimo.result import Progress
 
 
 def evaluate_tokenizer(
