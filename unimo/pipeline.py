@@ -61,7 +61,8 @@ class UniMoPipeline:
         cls, name_or_path: str | Path = "mini", device: str = "cpu", dtype: str | torch.dtype | None = None
     ) -> UniMoPipeline:
         """Opens a bundle by name, path or Hugging Face id; see `load_bundle` for errors and the class for arguments."""
-        check_device(device), check_dtype(dtype)  # before anything is fetched
+        check_device(device)  # before anything is fetched
+        check_dtype(dtype)
         return cls(load_bundle(name_or_path), device, dtype)
 
     @cached_property

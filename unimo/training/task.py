@@ -16,14 +16,15 @@ VALIDATION_SEED = 1_000_000_000
 
 
 class Task(Protocol):
-    """One model's training. `batch(step)` is a pure function of seed and step, so a resumed run sees the same data.
-
-    `shipped` is the part of `model` that outlives the training; all of it, unless the training has heads of its own.
-    """
+    """One model's training. `batch(step)` is a pure function of seed and step, so a resumed run sees the same data."""
 
     name: str
     model: nn.Module
-    shipped: nn.Module
+
+    @property
+    def shipped(self) -> nn.Module:
+        """The part of `model` that outlives the training; all of it, unless the training has heads of its own."""
+        ...
 
     def batch(self, step: int) -> Batch:
         """Tensors of one step; `names` (list of clip names) is printed when the step fails."""
