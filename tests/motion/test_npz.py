@@ -153,3 +153,16 @@ def test_extras_that_are_not_json_leave_no_file(tmp_path, make_motion):
     with pytest.raises(InputError, match="cannot be written as JSON"):
         save_motion(tmp_path / "motion.npz", make_motion(3, extras={"array": np.zeros(2)}))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_pose_said_twice_must_be_the_same(tmp_path, make_motion):
+    save_motion(tmp_path / "good.npz", make_motion(5))
+    with np.load(tmp_path / "good.npz") as data:
+        arrays = dict(data)
+    load_motion(tmp_path / "good.npz")
+    for value in (np.nan, 0.5):
+        poses = arrays["poses"].copy()
+        poses[3, 3] += value
+        np.savez(tmp_path / "bad.npz", **{**arrays, "poses": poses})
+        with pytest.raises(InputError, match="poses differs from root_orient and pose_body"):
+            load_motion(tmp_path / "bad.npz")

@@ -14,7 +14,7 @@ from unimo.errors import InputError
 app = typer.Typer(help="Measure a bundle on clips made by `unimo synth`.", no_args_is_help=True)
 
 ClipsOption = Annotated[Path, typer.Option("--clips", help="Folder written by `unimo synth`.")]
-JsonOption = Annotated[Path, typer.Option("--json", help="Where to write the report.")]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the whole report here.")]
 CountOption = Annotated[int | None, typer.Option("--count", min=1, help="Only the first clips.")]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of sampling: 0,1,2.")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Clips decoded at once.")]
@@ -23,7 +23,7 @@ BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Cl
 @app.command()
 def tokenizer(
     clips: ClipsOption,
-    json: JsonOption,
+    json: JsonOption = None,
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
     batch_size: BatchOption = None,
@@ -37,7 +37,7 @@ def tokenizer(
 @app.command()
 def capture(
     clips: ClipsOption,
-    json: JsonOption,
+    json: JsonOption = None,
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
     seeds: SeedsOption = "0",
@@ -53,7 +53,7 @@ def capture(
 @app.command()
 def generate(
     clips: ClipsOption,
-    json: JsonOption,
+    json: JsonOption = None,
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
     seeds: SeedsOption = "0",
@@ -69,7 +69,7 @@ def generate(
 def _evaluate(
     kind: str,
     clips: Path,
-    json: Path,
+    json: Path | None,
     bundle: str,
     count: int | None,
     seeds: str,
@@ -80,7 +80,7 @@ def _evaluate(
 ) -> None:
     c.set_up_logging(quiet)
     numbers = parse_seeds(seeds)
-    if json.is_dir():
+    if json and json.is_dir():
         raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'report.json'}")
 
     from unimo.evaluation.report import run_evaluation, save_report
@@ -90,14 +90,15 @@ def _evaluate(
     check_dtype(dtype)
     with c.progress_bars(quiet) as progress:
         report = run_evaluation(kind, clips, bundle, count, numbers, batch_size, found, dtype, progress)
-    save_report(json, report)
+    if json:
+        save_report(json, report)
     if not quiet:
         table = Table("measure", "value")
         for key, value in report.items():
             if isinstance(value, int | float):
                 table.add_row(key, f"{value:.4g}")
         c.out.print(table)
-    c.report_files([json], quiet)
+    c.report_files([json] if json else [], quiet)
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -124,7 +124,7 @@ def load_clips(
 
 
 def _clip_folders(folder: Path, count: int | None) -> list[Path]:
-    make = "unimo synth --mocap … --count 64 --output DIR"
+    make = "unimo synth --count 64 --output DIR (with --mocap for motions of your own)"
     if not folder.is_dir():
         what = "this is a file; a folder of clips is wanted"
         raise InputError(what if folder.exists() else "there is no such folder of clips", str(folder.absolute()), make)

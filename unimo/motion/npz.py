@@ -185,6 +185,16 @@ def _licensed_rest_pelvis(motion: Motion) -> np.ndarray:
         return SMPLX_REST_PELVIS
 
 
+def _check_agreement(poses: np.ndarray, root: np.ndarray, body: np.ndarray) -> None:
+    """Refuses a file whose two ways to say the pose differ, or where one of them holds no number."""
+    both = (root, body)
+    if poses.ndim == 2 and all(part.ndim == 2 and len(part) == len(poses) for part in both):
+        said = np.concatenate(both, axis=1)
+        if said.shape[1] == 66 <= poses.shape[1] and not np.allclose(poses[:, :66], said, atol=1e-4):
+            what = "poses differs from root_orient and pose_body, or holds a value that is NaN"
+            raise InputError(what, fix="remove the keys that are wrong")
+
+
 def _parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the four parameter arrays of a motion from AMASS keys."""
     if "trans" not in arrays or not ("poses" in arrays or {"root_orient", "pose_body"} <= set(arrays)):
@@ -200,6 +210,8 @@ def _parameters(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             widths = ", ".join(map(str, POSE_WIDTHS))
             raise InputError(f"poses has shape {poses.shape}, expected (T, n) with n one of {widths}", fix=_SHAPE_FIX)
         root, body = poses[:, :3], poses[:, 3:66]
+    if {"poses", "root_orient", "pose_body"} <= set(arrays):
+        _check_agreement(arrays["poses"], root, body)
     if body.ndim != 2 or body.shape[1] != 63:
         raise InputError(f"pose_body has shape {body.shape}, expected (T, 63)", fix=_SHAPE_FIX)
     betas = arrays.get("betas", np.zeros(NUM_BETAS, dtype=np.float32))
