@@ -278,6 +278,7 @@ def check_device(device: str) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
+    # torch's errors for an unknown name, a build without CUDA, and a device type without kernels, in this order
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the device {device!r} cannot be used ({reason})", None, "--device cpu") from error

@@ -166,3 +166,22 @@ def test_tokens_before_tokenizers_say_which_stage_is_missing(finished, tmp_path)
     shutil.copytree(finished.config.work / "packs", tmp_path / "packs")
     with pytest.raises(InputError, match="visual-tokenizer has not been trained yet"):
         Chain(replace(finished.config, work=tmp_path)).run(["tokens"])
+
+
+def test_a_bundle_is_not_sealed_from_a_transformer_of_other_tokens(finished, tmp_path) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(finished.config.work, work)
+    (work / "ar" / "tokenizers.txt").write_text("others")
+    chain = Chain(replace(finished.config, work=work, bundle=tmp_path / "bundle"))
+    for stage in ("ar", "bundle"):
+        with pytest.raises(InputError, match="ar was trained on tokens of other tokenizers"):
+            chain.run([stage])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_shipped_weights_need_no_reading_steps_and_the_kept_config_says_so(finished, tmp_path) -> None:
+    wanted = load_config(ArTrainingConfig, config_path("ar_model", "debug"), ["data.reading_steps=5"])
+    config = replace(finished.config, work=tmp_path, training={"ar": wanted})
+    assert Chain(config)._training_config("ar").data.reading_steps == 5
+    assert Chain(replace(config, start_from="debug"))._training_config("ar").data.reading_steps == 0
+    assert json.loads((tmp_path / "ar" / "config.json").read_text())["data"]["reading_steps"] == 0

@@ -170,7 +170,7 @@ def _probe_section(numbers: Mapping[str, Any]) -> list[str]:
     lines = ["", "### What a small regressor recovers of the pose from visual tokens", ""]
     lines += [
         "`python tools/train_mini.py … --stages probe`: last validation of "
-        f"{numbers['step']} steps in {numbers['minutes']:.0f} minutes, on the validation clips of the training run; "
+        f"{numbers['step']} steps in {numbers['minutes']:.1f} minutes, on the validation clips of the training run; "
         "kept in `bundle.json`.",
         "", "| measure | value | constant pose | ratio |", "|---|---|---|---|",
     ]  # fmt: skip

@@ -73,7 +73,8 @@ class ChainConfig:
         minutes: wall-clock budget by training stage, in place of the one in its config.
         training: training configurations by stage, in place of the preset's or of the one that a run began with.
         start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
-            tokenizers that were not trained in the work folder are taken from it too.
+            tokenizers that were not trained in the work folder are taken from it too. The transformer then has no
+            reading steps.
         workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
@@ -181,7 +182,7 @@ class Chain:
             precision="bfloat16",
             ema_decay=0.99,
         )
-        self._keep_tokens("probe")
+        self._note_tokens("probe")
         task = ProbeTask(
             ProbeConfig(), optimization, self._codes(), self.tokens("train"), self.tokens("validation"),
             device=self.config.device,
@@ -191,9 +192,7 @@ class Chain:
     def stage_ar(self) -> None:
         """Trains the transformer on the token packs."""
         config = self._training_config("ar")
-        if self.config.start_from:  # shipped weights can read
-            config = replace(config, data=replace(config.data, reading_steps=0))
-        self._keep_tokens("ar")
+        self._note_tokens("ar")
         task = ArTask(
             config, self.tokens("train"), self.tokens("validation"), device=self.config.device,
             canonical_focal=self.settings.canonical_focal, visual_codes=self._codes(),
@@ -203,7 +202,7 @@ class Chain:
     def stage_bundle(self) -> None:
         """Seals the trained parts into the bundle."""
         constant = fit_constant_pose(from_features(torch.from_numpy(self.tokens("train").features)))
-        self._keep_tokens("ar")
+        self._check_tokens("ar")
         logs = {stage: self._last_log(stage) for stage in PARTS}
         components: dict[str, nn.Module] = {
             "motion_tokenizer": self.motion_tokenizer(),
@@ -254,18 +253,18 @@ class Chain:
         """The trained visual tokenizer."""
         return self._trained("visual-tokenizer")
 
-    def _keep_tokens(self, stage: str) -> None:
-        """Notes which tokenizers a stage is trained on.
-
-        Raises:
-            InputError: it was trained on the tokens of others.
-        """
-        note, current = self.config.work / stage / "tokenizers.txt", self._tokenizers_hash()
-        if note.is_file() and note.read_text() != current:
+    def _check_tokens(self, stage: str) -> None:
+        """Raises InputError when a stage was trained on the tokens of other tokenizers."""
+        note = self.config.work / stage / "tokenizers.txt"
+        if note.is_file() and note.read_text() != self._tokenizers_hash():
             raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), "move it away")
+
+    def _note_tokens(self, stage: str) -> None:
+        """Checks, and notes which tokenizers a stage is trained on."""
+        self._check_tokens(stage)
         if parallel.rank() == 0:
-            with atomic_write(note) as path:
-                path.write_text(current)
+            with atomic_write(self.config.work / stage / "tokenizers.txt") as path:
+                path.write_text(self._tokenizers_hash())
 
     def _training_config(self, stage: str) -> Any:
         """The config of a stage; a run that has begun keeps the one it began with, in `work/<stage>/config.json`."""
@@ -274,6 +273,8 @@ class Chain:
         if config is None:
             file = kept if kept.is_file() else config_path(part.name, self.config.preset)
             config = load_config(part.config_class, file)
+        if stage == "ar" and self.config.start_from:  # shipped weights can read
+            config = replace(config, data=replace(config.data, reading_steps=0))
         minutes = self.config.minutes.get(stage, config.optimization.minutes)
         config = replace(config, optimization=replace(config.optimization, minutes=minutes))
         with atomic_write(kept) as path:
