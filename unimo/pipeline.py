@@ -31,7 +31,7 @@ from unimo.media.letterbox import Letterbox
 from unimo.media.source import FrameSource
 from unimo.media.timeline import SourceTimeline, resample_stream
 from unimo.media.tokenizer import VisualTokenizer
-from unimo.motion.motion import Motion, slerp
+from unimo.motion.motion import Motion
 from unimo.motion.tokenizer import MotionTokenizer, join
 from unimo.motion.windows import MotionBlender, stream_windows
 from unimo.result import Progress, Result, share_of
@@ -198,7 +198,7 @@ class UniMoPipeline:
         timeline = SourceTimeline(self.settings.fps)
         with _timed(timings, "capture"):
             pieces = list(self._windows(source, timeline, focal, seed, temperature, top_p, progress))
-            motion = _at(join(pieces), timeline.target_positions, source.fps)
+            motion = join(pieces).at(timeline.target_positions, source.fps)
         times = timeline.source_times - timeline.source_times[0]
         uneven = bool(np.abs(times - np.arange(len(times)) / source.fps).max() > 0.5 / source.fps)
         motion = replace(
@@ -341,24 +341,6 @@ def _content_box(box: Letterbox) -> Letterbox:
     """The letterbox of a picture of the same shape at the square's scale: what is left without the bars."""
     height, width = (max(16, round(size * box.scale)) for size in (box.src_h, box.src_w))
     return Letterbox(height, width, box.side)
-
-
-def _at(motion: Motion, positions: np.ndarray, fps: float) -> Motion:
-    """The motion at fractional frame positions (N,): slerp for rotations, linear for the rest; labelled with `fps`."""
-    first = np.minimum(positions.astype(np.int64), max(len(motion) - 2, 0))
-    second = np.minimum(first + 1, len(motion) - 1)
-    weight = (positions - first)[:, None]
-    pose = motion.axis_angles()
-    pose = slerp(pose[first], pose[second], weight)
-    transl = motion.transl[first] * (1 - weight) + motion.transl[second] * weight
-    return replace(
-        motion,
-        body_pose=pose[:, 1:],
-        global_orient=pose[:, 0],
-        betas=motion.betas[first],
-        transl=transl,
-        fps=fps,
-    )
 
 
 @contextmanager

@@ -1,19 +1,19 @@
-"""Token packs: ids belong to their clips, the second half is the first in a mirror, threads change nothing."""
+"""Token packs: ids belong to their clips, motion to the canonical camera, threads change nothing."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from unimo.bundle import Bundle, load_bundle
-from unimo.data.tokens import TokenPack, to_video, tokenize_pack
+from unimo.data.tokens import TokenPack, tokenize_pack
 from unimo.evaluation.pose_errors import clip_joints
 from unimo.geometry.cameras import project
 from unimo.geometry.rotations import axis_angle_to_matrix
+from unimo.media.pixels import to_video
 from unimo.motion.features import from_features
 
 SIDE, FOCAL = 32, 1.2
@@ -52,20 +52,18 @@ def tokens(debug) -> TokenPack:
     return tokenize_pack(fake_pack(), debug.visual_tokenizer, debug.motion_tokenizer, FOCAL)  # type: ignore[arg-type]
 
 
-def test_ids_are_those_of_each_clip_and_of_its_mirror_image(debug, tokens) -> None:
+def test_ids_are_those_of_each_clip(debug, tokens) -> None:
     pack = fake_pack()
-    assert len(tokens) == 2 * len(pack)
-    assert tokens.visual_ids.shape == (10, 2, 2, 2) and tokens.motion_ids.shape == (10, 9, 36)
+    assert tokens.visual_ids.shape == (5, 2, 2, 2) and tokens.motion_ids.shape == (5, 9, 36)
     with torch.inference_mode():
-        for index in range(len(pack)):
-            for row, frames in ((index, pack.frames[index]), (index + 5, np.flip(pack.frames[index], axis=2))):
-                visual = debug.visual_tokenizer.encode(to_video(frames[None]))[0]
-                motion = debug.motion_tokenizer.encode(torch.from_numpy(tokens.features[row : row + 1]))[0]
-                assert np.array_equal(tokens.visual_ids[row], visual.numpy()), row
-                assert np.array_equal(tokens.motion_ids[row], motion.numpy()), row
+        for row in range(len(pack)):
+            visual = debug.visual_tokenizer.encode(to_video(pack.frames[row : row + 1]))[0]
+            motion = debug.motion_tokenizer.encode(torch.from_numpy(tokens.features[row : row + 1]))[0]
+            assert np.array_equal(tokens.visual_ids[row], visual.numpy()), row
+            assert np.array_equal(tokens.motion_ids[row], motion.numpy()), row
 
 
-def test_motion_is_seen_by_the_canonical_camera_and_mirrored_like_the_picture(tokens) -> None:
+def test_motion_is_seen_by_the_canonical_camera(tokens) -> None:
     pack = fake_pack()
     parts = from_features(torch.from_numpy(tokens.features))
     pelvis = clip_joints(parts)[:, :, 0]
@@ -73,15 +71,12 @@ def test_motion_is_seen_by_the_canonical_camera_and_mirrored_like_the_picture(to
     seen = project(pelvis, canonical)
     # depth is scaled so that the size of a person stays: x/z · f is the same in both cameras only up to that scale
     own = {key: torch.from_numpy(value) for key, value in pack.motions.items()}
-    depth = pelvis[:5, :, 2] * torch.from_numpy(pack.intrinsics[:, 0, 0])[:, None] / (FOCAL * SIDE)
+    depth = pelvis[..., 2] * torch.from_numpy(pack.intrinsics[:, 0, 0])[:, None] / (FOCAL * SIDE)
     true = clip_joints(parts_of(own))[:, :, 0]
     assert torch.allclose(depth, true[..., 2], atol=1e-4)
-    assert torch.allclose(pelvis[:5, :, :2], true[..., :2], atol=1e-4)
+    assert torch.allclose(pelvis[..., :2], true[..., :2], atol=1e-4)
     own_pixels = project(true, torch.from_numpy(pack.intrinsics)[:, None])
-    assert torch.allclose(seen[:5], own_pixels, atol=1e-2)
-    # in the flipped picture column x stands at side − x; the open body's own rest pelvis is some mm off its middle
-    assert torch.allclose(seen[5:, :, 0], SIDE - seen[:5, :, 0], atol=0.2)
-    assert torch.allclose(seen[5:, :, 1], seen[:5, :, 1], atol=0.1)
+    assert torch.allclose(seen, own_pixels, atol=1e-2)
 
 
 def parts_of(motions: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -96,14 +91,7 @@ def test_threads_and_batches_change_nothing_and_progress_is_told(debug, tokens) 
         progress=lambda done, total: calls.append((done, total)),
     )  # type: ignore[arg-type] # fmt: skip
     assert np.array_equal(again.visual_ids, tokens.visual_ids) and np.array_equal(again.motion_ids, tokens.motion_ids)
-    assert calls == [(done, 6) for done in range(1, 7)]
-
-
-def test_without_mirror_only_the_clips_themselves(debug, tokens) -> None:
-    pack: Any = fake_pack()
-    plain = tokenize_pack(pack, debug.visual_tokenizer, debug.motion_tokenizer, FOCAL, mirror=False)
-    assert np.array_equal(plain.visual_ids, tokens.visual_ids[:5])
-    assert np.array_equal(plain.features, tokens.features[:5])
+    assert calls == [(done, 3) for done in range(1, 4)]
 
 
 def test_a_file_gives_back_what_was_saved(tokens, tmp_path) -> None:
@@ -113,11 +101,3 @@ def test_a_file_gives_back_what_was_saved(tokens, tmp_path) -> None:
         value = getattr(loaded, name)
         assert value.dtype == getattr(tokens, name).dtype and np.array_equal(value, getattr(tokens, name))
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.npz"]
-
-
-def test_video_has_channels_first_and_runs_from_minus_one_to_one() -> None:
-    frames = np.zeros((1, 2, 3, 4, 3), np.uint8)
-    frames[0, 1, 2, 3] = (0, 51, 255)
-    video = to_video(frames)
-    assert video.shape == (1, 3, 2, 3, 4)
-    assert torch.allclose(video[0, :, 1, 2, 3], torch.tensor([-1.0, -0.6, 1.0])) and float(video[0, 2].sum()) == -22

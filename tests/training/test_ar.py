@@ -159,6 +159,11 @@ def test_reading_steps_hold_the_condition_and_two_frames_of_random_codes() -> No
     assert "keep" not in task.batch(3) and "i2vm" in task.batch(3)
 
 
+def test_reading_comes_back_every_so_many_steps() -> None:
+    task = task_of(reading_steps=2, reading_every=3)
+    assert [step for step in range(9) if "keep" in task.batch(step)] == [0, 1, 3, 6]
+
+
 def test_only_the_transformer_is_shipped() -> None:
     task = task_of(keypoint_weight=1.0, keypoint_layer=1)
     assert any(key.startswith("keypoints.") for key in task.model.state_dict())

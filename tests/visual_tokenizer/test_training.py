@@ -15,14 +15,12 @@ from unimo.training.visual_tokenizer import (
     VisualDataConfig,
     VisualTokenizerTask,
     VisualTokenizerTrainingConfig,
-    to_frames,
-    to_video,
 )
 from visual_tokenizer import VisualTokenizerConfig
 
 
 class FakePack:
-    """Six clips of a bright square that moves over a ramp."""
+    """Six clips of a bright square that moves over a ramp, and people who stand where it is."""
 
     def __init__(self) -> None:
         ramp = np.linspace(30, 200, 48, dtype=np.float32)
@@ -33,6 +31,17 @@ class FakePack:
             for frame in range(9):
                 where = np.s_[frame, 8 + clip : 30 + clip, 4 + 2 * frame : 16 + 2 * frame]
                 self.frames[clip][where], self._masks[clip][where] = (250, 40 * clip, 20), True
+
+        self.intrinsics = np.tile(np.array([[48.0, 0, 24], [0, 48, 24], [0, 0, 1]], np.float32), (6, 1, 1))
+        self.motions = {
+            "body_pose": np.zeros((6, 9, 21, 3), np.float32),
+            "betas": np.zeros((6, 9, 10), np.float32),
+            "global_orient": np.tile(np.array([np.pi, 0, 0], np.float32), (6, 9, 1)),
+            "transl": np.zeros((6, 9, 3), np.float32),
+        }
+        middle = 10 + 2 * np.arange(9) - 24
+        self.motions["transl"][..., 0] = 3 * middle / 48
+        self.motions["transl"][..., 2] = 3
 
     def __len__(self) -> int:
         return 6
@@ -76,11 +85,6 @@ def test_whole_frames_among_crops_cost_the_same() -> None:
     assert shapes == {(4, 3, 9, 32, 32), (2, 3, 9, 48, 48)}
 
 
-def test_bytes_survive_the_way_to_video_and_back() -> None:
-    frames = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 16, 16, 3)
-    assert np.array_equal(to_frames(to_video(frames)), frames)
-
-
 def test_loss_falls_and_metrics_stand_beside_the_baseline() -> None:
     task = _task()
     before = task.validate(task.model)
@@ -99,9 +103,39 @@ def test_loss_falls_and_metrics_stand_beside_the_baseline() -> None:
 
 def test_a_decoder_trained_alone_keeps_the_ids(tmp_path: Path) -> None:
     task = _task(replace(CONFIG, data=replace(CONFIG.data, decoder_only=True)))
-    before = {key: value.clone() for key, value in task.model.state_dict().items()}
+    before = {key: value.clone() for key, value in task.shipped.state_dict().items()}
     Trainer(task, replace(CONFIG.optimization, steps=2, ema_decay=0.5, weight_decay=0.1), tmp_path).run()
-    after = task.model.state_dict()
+    after = task.shipped.state_dict()
     frozen = [key for key in before if key.startswith(("encoder.", "quant_conv."))]
     assert frozen and all(torch.equal(before[key], after[key]) for key in frozen)
     assert not torch.equal(before["decoder.conv_out.conv_s.weight"], after["decoder.conv_out.conv_s.weight"])
+
+
+def test_joints_are_found_in_the_codes_and_the_finder_is_not_shipped() -> None:
+    data = replace(CONFIG.data, keypoint_weight=1.0, keypoint_clips=3, gain=0.0, offset=0.0)
+    task = _task(replace(CONFIG, data=data))
+    optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
+    before = task.validate(task.model)
+    for step in range(40):
+        batch = task.batch(step)
+        assert batch["whole"].shape == (3, 3, 9, 48, 48) and batch["targets"].shape == (3, 2, 2, 22, 3)
+        loss, numbers = task.loss(batch)
+        assert {"l2", "keypoint_loss", "keypoint_depth_m"} <= set(numbers)
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            assert next(task.shipped.encoder.parameters()).grad is not None
+        optimizer.step()
+    after = task.validate(task.model)
+    assert after["keypoint_loss"] < before["keypoint_loss"] - 0.3
+    assert not any("reader" in key for key in task.shipped.state_dict())
+
+
+def test_a_mirrored_clip_has_mirrored_joints() -> None:
+    data = replace(CONFIG.data, keypoint_weight=1.0, keypoint_clips=6, gain=0.0, offset=0.0)
+    batch = _task(replace(CONFIG, data=data)).batch(1)
+    red = (batch["whole"][:, 0] - batch["whole"][:, 2])[:, 0] > 0.5
+    columns = (torch.arange(48) + 0.5) / 48
+    square = (red * columns).sum((1, 2)) / red.sum((1, 2))
+    pelvis = batch["targets"][:, 0, 1, 0, 0]
+    assert square.std() > 0.1 and torch.allclose(square, pelvis, atol=0.03)

@@ -1,7 +1,7 @@
 """A token pack: clips as frozen tokenizers see them, the form that the transformer trains on.
 
 In: a `ClipPack` and two tokenizers. Out: one npz with `visual_ids (N,K,h,w)` uint16, `motion_ids (N,T,36)` uint16 and
-`features (N,T,145)` float32 (canonical camera), where the second half of N is the first half mirrored left to right.
+`features (N,T,145)` float32 (canonical camera).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from torch import nn
 from motion_tokenizer import MotionVQVAE
 from unimo.data.pack import ClipPack
 from unimo.files import atomic_write
-from unimo.motion.batches import canonical_features, mirror_features
+from unimo.media.pixels import to_video
+from unimo.motion.batches import canonical_features
 from visual_tokenizer import DiscreteVisualTokenizer
 
 
@@ -47,46 +48,37 @@ class TokenPack:
             return TokenPack(data["visual_ids"], data["motion_ids"], data["features"], str(data["tokenizers"]))
 
 
-def to_video(frames: np.ndarray, device: str = "cpu") -> torch.Tensor:
-    """(B,T,H,W,3) uint8 → (B,3,T,H,W) float32 in [-1,1]."""
-    return torch.from_numpy(np.array(frames, order="C")).to(device).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-
-
 def tokenize_pack(
     pack: ClipPack,
     visual: DiscreteVisualTokenizer,
     motion: MotionVQVAE,
     canonical_focal: float,
-    mirror: bool = True,
     batch_size: int = 16,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> TokenPack:
-    """Tokenises every clip and, with `mirror`, its left-right mirror image, whose frames and motion are both flipped.
+    """Tokenises every clip.
 
     `workers` threads work side by side, which on a CPU beats as many threads inside each convolution.
     """
     device = str(next(visual.parameters()).device)
     features = canonical_features(pack.motions, pack.intrinsics, pack.frames.shape[2], canonical_focal)
-    sides = [features, mirror_features(features)] if mirror else [features]
 
     @torch.inference_mode()
-    def encode(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        side, start = job
-        frames = pack.frames[start : start + batch_size]
-        video = to_video(frames[:, :, :, ::-1] if side else frames, device)
-        rows = sides[side][start : start + batch_size].to(device)
+    def encode(start: int) -> tuple[np.ndarray, np.ndarray]:
+        video = to_video(pack.frames[start : start + batch_size], device)
+        rows = features[start : start + batch_size].to(device)
         return visual.encode(video).cpu().numpy().astype(np.uint16), motion.encode(rows).cpu().numpy().astype(np.uint16)
 
-    jobs = [(side, start) for side in range(len(sides)) for start in range(0, len(pack), batch_size)]
+    starts = range(0, len(pack), batch_size)
     rows = []
     with ThreadPoolExecutor(workers) as pool:
-        for done, row in enumerate(pool.map(encode, jobs), 1):
+        for done, row in enumerate(pool.map(encode, starts), 1):
             rows.append(row)
             if progress:
-                progress(done, len(jobs))
+                progress(done, len(starts))
     visual_ids, motion_ids = (np.concatenate(ids) for ids in zip(*rows, strict=True))
-    return TokenPack(visual_ids, motion_ids, torch.cat(sides).numpy(), weights_hash(visual, motion))
+    return TokenPack(visual_ids, motion_ids, features.numpy(), weights_hash(visual, motion))
 
 
 def weights_hash(*models: nn.Module) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from unimo.errors import InputError
+from unimo.media.pixels import to_frames, to_video
 from visual_tokenizer import DiscreteVisualTokenizer
 
 
@@ -47,8 +48,7 @@ class VisualTokenizer:
             wanted = f"uint8 (T, {self.side}, {self.side}, 3), letterboxed"
             raise InputError(f"frames must be {wanted}, not {frames.dtype} {frames.shape}")
         weight = next(self.model.parameters())
-        batch = torch.from_numpy(np.ascontiguousarray(frames.reshape(-1, *frames.shape[-4:])))
-        video = batch.permute(0, 4, 1, 2, 3).to(weight.device, torch.float32) / 127.5 - 1
+        video = to_video(frames.reshape(-1, *frames.shape[-4:]), weight.device)
         try:
             ids = self.model.encode(video.to(weight.dtype))
         except ValueError as error:
@@ -66,6 +66,5 @@ class VisualTokenizer:
             video = self.model.decode(ids if ids.ndim == 4 else ids[None])
         except ValueError as error:
             raise InputError(f"these are no ids of this visual tokenizer: {error}") from error
-        frames = ((video.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        frames = frames.permute(0, 2, 3, 4, 1).cpu().numpy()
+        frames = to_frames(video)
         return frames if ids.ndim == 4 else frames[0]

@@ -160,10 +160,18 @@ class Motion:
         fps = _checked_fps(fps)
         # the tolerance keeps the last frame when the ratio is a whole number up to rounding
         count = int(np.floor(self.duration * fps + 1e-6)) + 1
-        position = np.minimum(np.arange(count) * (self.fps / fps), len(self) - 1)
-        first = np.minimum(position.astype(np.int64), max(len(self) - 2, 0))
+        return self.at(np.minimum(np.arange(count) * (self.fps / fps), len(self) - 1), fps)
+
+    def at(self, positions: np.ndarray, fps: float) -> Motion:
+        """The motion at frame positions between its own: slerp for rotations, linear for the rest.
+
+        Args:
+            positions: (N,) fractional frame numbers, 0 to len - 1.
+            fps: rate of the result, which is taken as it is.
+        """
+        first = np.minimum(positions.astype(np.int64), max(len(self) - 2, 0))
         second = np.minimum(first + 1, len(self) - 1)
-        weight = position - first
+        weight = positions - first
 
         def linear(values: np.ndarray) -> np.ndarray:
             shaped = weight.reshape(-1, *[1] * (values.ndim - 1))

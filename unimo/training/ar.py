@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ar_model import ARConfig, ARLoss, SequenceLayout, UniMoTransformer
 from unimo.data.tokens import TokenPack
 from unimo.training.config import OptimizationConfig
-from unimo.training.reading import KeypointHead, keypoint_coordinates, start_from_codes
+from unimo.training.reading import KeypointHead, keypoint_targets, start_from_codes
 from unimo.training.task import Batch, step_generator
 
 TASKS = ("v2m", "i2vm")
@@ -45,6 +45,7 @@ class ArDataConfig:
     frame_noise: float = 0.0
     validation_clips: int = 64
     reading_steps: int = 0
+    reading_every: int = 0
     reading_batch: int = 8
     reading_frames: int = 2
     keypoint_weight: float = 0.0
@@ -92,13 +93,14 @@ class ArTask:
         self.layouts = {task: SequenceLayout(task, latent_frames, height, width, frames) for task in TASKS}
         self.keypoints: KeypointHead | None = None
         if data.keypoint_weight:
-            self.points = keypoint_coordinates(train.features, canonical_focal, latent_frames)
+            self.points = keypoint_targets(torch.from_numpy(train.features), canonical_focal, latent_frames)
             self.keypoints = KeypointHead(config.model.dim).to(device)
             self.model["keypoints"] = self.keypoints
 
     def batch(self, step: int) -> Batch:
         rng = step_generator(self.config.optimization.seed, step)
-        if step < self.config.data.reading_steps:
+        data = self.config.data
+        if step < data.reading_steps or (data.reading_every and step % data.reading_every == 0):
             return self._reading_batch(rng)
         size = self.config.optimization.batch_size
         rows = rng.integers(len(self.train), size=size)
@@ -154,9 +156,9 @@ class ArTask:
         if task == "v2m" and self.keypoints is not None:
             data, rows = self.config.data, batch["names"][: len(inputs)]
             seen = streams[data.keypoint_layer - 1][:, layout.visual_positions.to(self.device)]
-            found = self.keypoints.loss(seen, self.points[rows], layout.height, layout.width)
+            found, more = self.keypoints.loss(seen, self.points[rows], layout.height, layout.width)
             total = total + data.keypoint_weight * found
-            numbers["v2m.keypoint_loss"] = float(found.detach())
+            numbers |= {f"v2m.{key}": value for key, value in more.items()}
         return total, numbers
 
     def validate(self, model: nn.Module) -> dict[str, float]:

@@ -151,11 +151,14 @@ class Chain:
     def stage_visual_tokenizer(self) -> None:
         """Trains the visual tokenizer on the packs."""
         config = self._training_config("visual-tokenizer")
-        task = VisualTokenizerTask(config, self.pack("train"), self.pack("validation"), device=self.config.device)
+        task = VisualTokenizerTask(
+            config, self.pack("train"), self.pack("validation"), device=self.config.device,
+            canonical_focal=self.settings.canonical_focal,
+        )  # fmt: skip
         self._train("visual-tokenizer", task, config.optimization)
 
     def stage_tokens(self) -> None:
-        """Turns both packs to tokens with the frozen tokenizers; training clips also mirrored."""
+        """Turns both packs to tokens with the frozen tokenizers."""
         for name in ("validation", "train"):
             path = self.config.work / f"tokens_{name}.npz"
             if path.is_file() and TokenPack.load(path).tokenizers == self._tokenizers_hash():
@@ -164,7 +167,7 @@ class Chain:
             tokens = tokenize_pack(
                 self.pack(name), self.visual_tokenizer().to(self.config.device),
                 self.motion_tokenizer().to(self.config.device), self.settings.canonical_focal,
-                mirror=name == "train", workers=self.config.workers, progress=report,
+                workers=self.config.workers, progress=report,
             )  # fmt: skip
             tokens.save(path)
 
@@ -211,7 +214,7 @@ class Chain:
         }
         training: dict[str, Any] = {
             "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
-            "clips": len(self.tokens("train")) // 2,
+            "clips": len(self.tokens("train")),
             "stages": logs,
             "settings": {stage: self._kept(stage) for stage in logs},
             "probe": self._last_log("probe"),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unimo.data.tokens import TokenPack
@@ -19,7 +18,7 @@ from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
 from unimo.motion.features import FEATURE_SLICES, NUM_FEATURES, from_features
 from unimo.training.config import OptimizationConfig
-from unimo.training.reading import rows_from_codes
+from unimo.training.reading import GridConvolutions, rows_from_codes
 from unimo.training.task import Batch, step_generator
 
 
@@ -43,8 +42,7 @@ class PoseProbe(nn.Module):
         super().__init__()
         self.frames = frames
         self.embedding = nn.Embedding.from_pretrained(rows_from_codes(codes, config.dim), freeze=False)
-        self.norms = nn.ModuleList(nn.GroupNorm(8, config.dim) for _ in range(2))
-        self.convolutions = nn.ModuleList(nn.Conv3d(config.dim, config.dim, 3, padding=1) for _ in range(2))
+        self.grid = GridConvolutions(config.dim)
         self.narrow = nn.Conv3d(config.dim, config.dim // 3, 1)
         self.head = nn.Sequential(
             nn.Dropout(config.dropout),
@@ -58,9 +56,7 @@ class PoseProbe(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Normalised features with absolute translation in every row."""
-        x = self.embedding(ids).movedim(-1, 1)
-        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            x = x + convolution(F.gelu(norm(x)))
+        x = self.grid(self.embedding(ids).movedim(-1, 1))
         return self.head(self.narrow(x).flatten(1)).unflatten(1, (self.frames, NUM_FEATURES))
 
 

@@ -1,8 +1,9 @@
-"""Training of the discrete visual tokenizer: squared and absolute wavelet errors, the person counted more.
+"""Training of the discrete visual tokenizer: wavelet errors, the person counted more, and joints found in the codes.
 
 In: a `ClipPack` of rendered clips with the person's mask. Out: a trained `DiscreteVisualTokenizer`. Every clip of a
 batch is mirrored, brightened and tinted at random; part of the steps see random squares of the frame instead of
-whole frames, which shows more people for the same arithmetic.
+whole frames, which shows more people for the same arithmetic. Further whole clips go through the encoder alone: from
+their codes a head that is not shipped must find the 22 joints, so that the ids keep the pose.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from unimo.data.pack import ClipPack
+from unimo.media.pixels import to_frames, to_video
 from unimo.metrics.video import box_downsampled, psnr_db
+from unimo.motion.batches import canonical_features, mirror_features
 from unimo.training.config import OptimizationConfig
+from unimo.training.reading import CodeReader, keypoint_targets
 from unimo.training.task import Batch, step_generator
 from visual_tokenizer import (
     DiscreteVisualTokenizer,
@@ -40,6 +44,8 @@ class VisualDataConfig:
         crop: side of the square crops in pixels, a multiple of 16.
         whole_share: share of the steps on whole frames; they hold fewer clips, so that a step costs the same.
         gain, offset: largest random change of the colours, relative (each colour) and absolute (all, of 2).
+        keypoint_weight: weight of finding the 22 joints in the codes.
+        keypoint_clips: whole clips a step in which joints are looked for.
         decoder_only: leave the encoder as it is, so that ids and everything trained on them stay valid.
         validation_clips: clips of the validation pack that are scored.
     """
@@ -52,6 +58,8 @@ class VisualDataConfig:
     whole_share: float = 1.0
     gain: float = 0.15
     offset: float = 0.1
+    keypoint_weight: float = 0.0
+    keypoint_clips: int = 8
     decoder_only: bool = False
     validation_clips: int = 64
 
@@ -73,6 +81,7 @@ class VisualTokenizerTask:
         train, validation: rendered clips.
         model: weights to go on from; None starts afresh.
         device: of the model.
+        canonical_focal: focal length, as a multiple of the side, of the camera that joints are seen with.
     """
 
     name = "visual-tokenizer"
@@ -84,6 +93,7 @@ class VisualTokenizerTask:
         validation: ClipPack,
         model: DiscreteVisualTokenizer | None = None,
         device: str = "cpu",
+        canonical_focal: float = 1.2,
     ) -> None:
         self.config, self.train, self.validation, self.device = config, train, validation, device
         torch.manual_seed(config.optimization.seed)
@@ -93,8 +103,22 @@ class VisualTokenizerTask:
         if config.data.decoder_only:
             model.encoder.requires_grad_(False)
             model.quant_conv.requires_grad_(False)
-        self.model: nn.Module = model.to(device)
-        self.shipped = self.model
+        self.shipped = model.to(device)
+        self.model: nn.Module = nn.ModuleDict({"tokenizer": self.shipped})
+        self.reader: CodeReader | None = None
+        if config.data.keypoint_weight and not config.data.decoder_only:
+            self.reader = CodeReader(len(config.model.fsq_levels)).to(device)
+            self.model["reader"] = self.reader
+            self.targets = self._targets(train, canonical_focal, 2)
+            self.validation_targets = self._targets(validation, canonical_focal, 1)[0]
+
+    def _targets(self, pack: ClipPack, canonical_focal: float, sides: int) -> Tensor:
+        """Where the joints of all clips are, (sides, N, K, 2, 22, 3); the second side is the mirror image."""
+        _, frames, _, side = pack.frames.shape[:4]
+        features = canonical_features(pack.motions, pack.intrinsics, side, canonical_focal)
+        latent_frames = 1 + (frames - 1) // self.config.model.temporal_compression
+        both = [features, mirror_features(features)][:sides]
+        return torch.stack([keypoint_targets(each, canonical_focal, latent_frames) for each in both])
 
     def batch(self, step: int) -> Batch:
         data, rng = self.config.data, step_generator(self.config.optimization.seed, step)
@@ -103,29 +127,43 @@ class VisualTokenizerTask:
         crop = side if whole else data.crop
         if whole and data.crop < side:
             count = max(1, round(count * (data.crop / side) ** 2))
+        rows, _, video, mask = self._clips(count, crop, rng)
+        batch: Batch = {"names": rows.tolist(), "video": video.to(self.device), "mask": mask.to(self.device)}
+        if self.reader is not None:
+            rows, mirrored, video, _ = self._clips(data.keypoint_clips, side, rng)
+            batch |= {"whole": video.to(self.device), "targets": self.targets[mirrored, rows]}
+        return batch
+
+    def _clips(self, count: int, crop: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Tensor, Tensor]:
+        """Rows and mirrored (count,), video (count,3,T,crop,crop) in random colours and mask (count,T,crop,crop)."""
+        data, side = self.config.data, self.train.frames.shape[2]
         rows = np.sort(rng.integers(len(self.train), size=count))
+        mirrored = rng.integers(2, size=count)
         frames, masks = [], []
-        for row, mask in zip(rows, self.train.masks(rows), strict=True):
+        for row, mask, mirror in zip(rows, self.train.masks(rows), mirrored, strict=True):
             y, x = rng.integers(side - crop + 1, size=2)
             window = np.s_[:, y : y + crop, x : x + crop]
-            frame, mask = self.train.frames[row][window], mask[window]
-            mirror = -1 if rng.random() < 0.5 else 1
-            frames.append(frame[:, :, ::mirror])
-            masks.append(mask[:, :, ::mirror])
+            step = -1 if mirror else 1
+            frames.append(self.train.frames[row][window][:, :, ::step])
+            masks.append(mask[window][:, :, ::step])
         gain = 1 + rng.uniform(-data.gain, data.gain, (count, 3, 1, 1, 1))
         offset = rng.uniform(-data.offset, data.offset, (count, 1, 1, 1, 1))
         video = to_video(np.stack(frames)) * torch.from_numpy(gain).float() + torch.from_numpy(offset).float()
-        mask = torch.from_numpy(np.stack(masks))
-        return {"names": rows.tolist(), "video": video.clamp(-1, 1).to(self.device), "mask": mask.to(self.device)}
+        return rows, mirrored, video.clamp(-1, 1), torch.from_numpy(np.stack(masks))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         data = self.config.data
         target = haar_patch(batch["video"])
-        coefficients, latents, _ = self.model.reconstruct_coefficients(target)  # type: ignore[operator]
+        coefficients, latents, _ = self.shipped.reconstruct_coefficients(target)
         losses = wavelet_losses(coefficients, target, block_weights(batch["mask"], data.person_weight))
         losses["spread"] = code_spread(latents)
         total = data.l1_weight * losses["l1"] + data.l2_weight * losses["l2"] + data.spread_weight * losses["spread"]
-        return total, {key: float(value.detach()) for key, value in losses.items()}
+        numbers = {key: float(value.detach()) for key, value in losses.items()}
+        if self.reader is not None:
+            codes, _ = self.shipped.quantizer(self.shipped.latents(batch["whole"]))
+            found, more = self.reader.loss(codes, batch["targets"])
+            total, numbers = total + data.keypoint_weight * found, numbers | more
+        return total, numbers
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """PSNR (dB, mean over clips) of the frame and of the person, beside a 16x smaller copy's, and use of the ids.
@@ -134,11 +172,13 @@ class VisualTokenizerTask:
         """
         count = min(self.config.data.validation_clips, len(self.validation))
         scores: list[tuple[float, ...]] = []
-        used = torch.zeros(model.num_ids)  # type: ignore[arg-type]
+        found: list[dict[str, float]] = []
+        used = torch.zeros(self.shipped.num_ids)
         for start in range(0, count, _VALIDATION_BATCH):
             rows = np.arange(start, min(start + _VALIDATION_BATCH, count))
             frames, masks = np.asarray(self.validation.frames[rows]), self.validation.masks(rows)
-            reconstruction, ids = model(to_video(frames).to(self.device))
+            reconstruction, ids = self.shipped(to_video(frames).to(self.device))
+            found.append(self._found(ids, rows))
             used += torch.bincount(ids.flatten().cpu(), minlength=len(used))
             drawn = to_frames(reconstruction)
             for real, ours, mask in zip(frames, drawn, masks, strict=True):
@@ -148,18 +188,14 @@ class VisualTokenizerTask:
         names = ("psnr_db", "psnr_person_db", "downsampled.psnr_db", "downsampled.psnr_person_db")
         numbers = dict(zip(names, np.nanmean(np.array(scores), axis=0).tolist(), strict=True))
         share = used[used > 0] / used.sum()
+        numbers |= {key: float(np.mean([row[key] for row in found])) for key in found[0]}
         return numbers | {
             "code_entropy_bits": float(-(share * share.log2()).sum()),
             "codebook_use": float((used > 0).float().mean()),
         }
 
-
-def to_video(frames: np.ndarray) -> Tensor:
-    """Frames (B,T,H,W,3) uint8 -> video (B,3,T,H,W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 4, 1, 2, 3).float() / 127.5 - 1
-
-
-def to_frames(video: Tensor) -> np.ndarray:
-    """Video (B,3,T,H,W) in [-1, 1] -> frames (B,T,H,W,3) uint8."""
-    frames = ((video.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return frames.permute(0, 2, 3, 4, 1).cpu().numpy()
+    def _found(self, ids: Tensor, rows: np.ndarray) -> dict[str, float]:
+        """How well the joints of validation clips are found in their ids."""
+        if self.reader is None:
+            return {}
+        return self.reader.loss(self.shipped.quantizer.codes(ids), self.validation_targets[rows])[1]
