@@ -99,10 +99,12 @@ def test_capture_gives_one_motion_frame_for_every_video_frame(pipeline: UniMoPip
 
 def test_capture_of_a_still_picture_at_the_bundles_rate_is_one_window_of_tokens(pipeline: UniMoPipeline) -> None:
     clip = np.repeat(noise(1, 32, 32), 9, axis=0)
-    motion = pipeline.capture(clip, fps=15.0, seed=2).motion
-    ids = pipeline.capture_ids(pipeline.visual_tokenizer.encode(clip)[None], [2])
-    (expected,) = pipeline.motion_tokenizer.decode_windows(ids, np.hypot(1, 1))
-    assert same(motion, expected)
+    ids = pipeline.capture_ids(pipeline.visual_tokenizer.encode(clip)[None], [2], num_samples=3)
+    (expected,) = pipeline.motion_tokenizer.decode_windows(ids, np.hypot(1, 1), num_samples=3)
+    assert len(ids) == 3 and not torch.equal(ids[0], ids[1])
+    assert same(pipeline.capture(clip, fps=15.0, seed=2, num_samples=3).motion, expected)
+    (alone,) = pipeline.motion_tokenizer.decode_windows(ids[:1], np.hypot(1, 1))
+    assert same(pipeline.capture(clip, fps=15.0, seed=2, num_samples=1).motion, alone)
 
 
 def test_focal_length_scales_depth_and_nothing_else(pipeline: UniMoPipeline) -> None:

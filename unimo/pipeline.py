@@ -38,6 +38,10 @@ from unimo.result import Progress, Result, share_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WINDOWS_AT_ONCE = 8
+# motions drawn for a window of `capture`, which are averaged: one draw alone scatters around what the video says
+CAPTURE_SAMPLES = 4
+# sample i of seed s draws with seed s + i times this, far from the seeds of the windows that follow
+_SAMPLE_STRIDE = 1_000_000_007
 
 
 class UniMoPipeline:
@@ -171,6 +175,7 @@ class UniMoPipeline:
         seed: int = 0,
         temperature: float = 1.0,
         top_p: float = 0.8,
+        num_samples: int = CAPTURE_SAMPLES,
         progress: Progress | None = None,
     ) -> Result:
         """Reads the motion of the person in a clip.
@@ -183,6 +188,7 @@ class UniMoPipeline:
             seed: the same seed gives the same motion on the same kind of machine.
             temperature: of sampling; 0 takes the most likely id.
             top_p: sample from the most likely ids that make up this share, in (0, 1].
+            num_samples: motions drawn of every window; the result is their mean.
             progress: see `Progress`.
 
         Returns:
@@ -191,13 +197,15 @@ class UniMoPipeline:
         Raises:
             InputError: an unreadable clip or a value out of range.
         """
-        check_sampling(1, temperature, top_p, focal)
+        check_sampling(num_samples, temperature, top_p, focal)
         source = FrameSource.of(video, fps, frames)
         focal = default_focal(source.width, source.height) if focal is None else focal
         timings: dict[str, float] = {}
         timeline = SourceTimeline(self.settings.fps)
         with _timed(timings, "capture"):
-            pieces = list(self._windows(source, timeline, focal, seed, temperature, top_p, progress))
+            pieces = list(
+                self._windows(source, timeline, focal, seed, Sampling(temperature, top_p), num_samples, progress)
+            )
             motion = join(pieces).at(timeline.target_positions, source.fps)
         times = timeline.source_times - timeline.source_times[0]
         uneven = bool(np.abs(times - np.arange(len(times)) / source.fps).max() > 0.5 / source.fps)
@@ -206,21 +214,21 @@ class UniMoPipeline:
             intrinsics=intrinsics_matrix(focal, source.width / 2, source.height / 2),
             extras={"frame_times_s": [round(float(t), 4) for t in times]} if uneven else None,
         )
-        run = self._run(source.name, seed, temperature, top_p, focal, timings)
+        run = self._run(source.name, seed, temperature, top_p, focal, timings) | {"num_samples": num_samples}
         return Result("capture", motion, replace(source, frames=len(motion)), run)
 
     def capture_ids(
         self,
         visual_ids: Tensor,
         seeds: Sequence[int],
-        temperature: float = 1.0,
-        top_p: float = 0.8,
+        sampling: Sampling | None = None,
+        num_samples: int = CAPTURE_SAMPLES,
         progress: Callable[[int, int], None] | None = None,
     ) -> Tensor:
-        """Motion ids (B, T, 36) of B windows given as visual ids (B, K, h, w), with one seed each."""
+        """Motion ids (B · num_samples, T, 36) of B windows given as visual ids (B, K, h, w), with one seed each."""
         frames = 1 + 8 * (visual_ids.shape[1] - 1)
-        sampling = Sampling(temperature, top_p)
-        return self.engine.generate_motion(visual_ids, frames, sampling, list(seeds), 1, progress)
+        rows = [seed + sample * _SAMPLE_STRIDE for seed in seeds for sample in range(num_samples)]
+        return self.engine.generate_motion(visual_ids, frames, sampling, rows, num_samples, progress)
 
     def _windows(
         self,
@@ -228,8 +236,8 @@ class UniMoPipeline:
         timeline: SourceTimeline,
         focal: float,
         seed: int,
-        temperature: float,
-        top_p: float,
+        sampling: Sampling,
+        num_samples: int,
         progress: Progress | None,
     ) -> Iterator[Motion | None]:
         """Captures the clip window by window; yields the pieces that no later window changes."""
@@ -244,8 +252,8 @@ class UniMoPipeline:
             visual = self.visual_tokenizer.encode(np.stack([np.stack(frames) for _, _, frames in batch]))
             report = share_of(progress, "reading motion", done, len(batch), max(total, done + len(batch)))
             seeds = range(seed + done, seed + done + len(batch))
-            ids = self.capture_ids(visual, seeds, temperature, top_p, report)
-            motions = tokenizer.decode_windows(ids, focal / max(source.height, source.width))
+            ids = self.capture_ids(visual, seeds, sampling, num_samples, report)
+            motions = tokenizer.decode_windows(ids, focal / max(source.height, source.width), num_samples)
             for (start, stop, _), motion in zip(batch, motions, strict=True):
                 yield blender.push(start, motion[: stop - start])
             done += len(batch)

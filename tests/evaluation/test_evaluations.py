@@ -47,9 +47,10 @@ def test_decoding_many_cameras_is_decoding_each_by_itself(clips: ClipSet, bundle
 
 def test_capture_of_a_clip_is_what_the_pipeline_gives_the_user(clips: ClipSet, bundle: Bundle) -> None:
     pipeline = UniMoPipeline(bundle)
-    ids = capture_module.capture_ids(pipeline, clips.frames, (3, 5), batch_size=4)
-    parts = decoded_parts(pipeline.motion_tokenizer, ids, clips.intrinsics.repeat(2, axis=0))
-    result = pipeline.capture(clips.frames[1], fps=clips.fps, focal=float(clips.intrinsics[1, 0, 0]), seed=5)
+    ids = capture_module.capture_ids(pipeline, clips.frames, (3, 5), batch_size=4, num_samples=2)
+    parts = decoded_parts(pipeline.motion_tokenizer, ids, clips.intrinsics.repeat(2, axis=0), num_samples=2)
+    focal = float(clips.intrinsics[1, 0, 0])
+    result = pipeline.capture(clips.frames[1], fps=clips.fps, focal=focal, seed=5, num_samples=2)
     pelvis = torch.from_numpy(result.motion.transl)
     # the pipeline resamples and blends in float64 and through axis-angle
     torch.testing.assert_close(parts["transl"][3], pelvis, rtol=1e-2, atol=1e-2)
@@ -60,7 +61,7 @@ def test_perfect_capture_scores_zero_and_a_metre_of_offset_one_metre(
 ) -> None:
     truth = true_parts(clips)
     given = {key: value.repeat_interleave(2, 0) for key, value in truth.items()}
-    monkeypatch.setattr(capture_module, "decoded_parts", lambda *_: given)
+    monkeypatch.setattr(capture_module, "decoded_parts", lambda *_, **__: given)
     numbers = evaluate_capture(clips, bundle, seeds=(0, 1))
     for key in ("mpjpe_mm", "pa_mpjpe_mm", "accel_mm_per_frame2", "root_orientation_deg", "root_translation_m"):
         assert numbers[key] == pytest.approx(0, abs=0.05)

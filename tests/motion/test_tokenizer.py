@@ -108,3 +108,12 @@ def test_joined_pieces_share_one_shape_and_keep_the_pelvis() -> None:
     assert np.allclose(joint_positions(whole)[:, 0], expected, atol=1e-5)
     with pytest.raises(InputError, match="there is no motion to join"):
         join([None])
+
+
+def test_samples_of_a_window_are_averaged() -> None:
+    tokenizer = wrapper(load_bundle("debug").motion_tokenizer)
+    ids = torch.randint(512, (6, 9, 36), generator=torch.Generator().manual_seed(0))
+    alone, mean = tokenizer.features(ids), tokenizer.features(ids, 3)
+    assert mean.shape == (2, 9, 145)
+    assert torch.allclose(mean[1], alone[3:].mean(0), atol=1e-6)
+    assert len(tokenizer.decode_windows(ids, 1.0, 3)) == 2

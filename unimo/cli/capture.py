@@ -27,6 +27,9 @@ def capture(
     focal: c.FocalOption = None,
     temperature: c.TemperatureOption = 1.0,
     top_p: c.TopPOption = 0.8,
+    num_samples: Annotated[
+        int, typer.Option("--num-samples", help="Motions drawn of every window; the result is their mean.")
+    ] = 4,
     device: c.DeviceOption = "auto",
     dtype: c.DtypeOption = "float32",
     export: c.ExportOption = "",
@@ -51,7 +54,7 @@ def capture(
 
     from unimo.pipeline import UniMoPipeline, check_sampling
 
-    check_sampling(1, temperature, top_p, focal)
+    check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     if dry_run:
         c.print_plan(
@@ -68,7 +71,7 @@ def capture(
     for path, folder in zip(videos, folders, strict=True):
         try:
             with c.progress_bars(quiet) as progress:
-                result = pipeline.capture(path, None, frames, focal, seed, temperature, top_p, progress)
+                result = pipeline.capture(path, None, frames, focal, seed, temperature, top_p, num_samples, progress)
                 result.run["input"] = str(path)
                 c.report_files(result.save(folder, exports, overwrite, render, progress), quiet)
         except UniMoError as error:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ar_model.sampling import Sampling
 from unimo.bundle import Bundle
 from unimo.data.clips import Clips
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, repeated, true_parts
@@ -22,7 +23,7 @@ from unimo.evaluation.pose_errors import clip_joints, pose_errors, with_accel_pe
 from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.motion.batches import canonical_features
 from unimo.motion.features import from_features
-from unimo.pipeline import UniMoPipeline
+from unimo.pipeline import CAPTURE_SAMPLES, UniMoPipeline
 from unimo.result import Progress, share_of
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def evaluate_capture(
     dtype: str | None = None,
     temperature: float = 1.0,
     top_p: float = 0.8,
+    num_samples: int = CAPTURE_SAMPLES,
     progress: Progress | None = None,
 ) -> Numbers:
     """Captures every clip once per seed and measures the errors in each clip's own camera.
@@ -45,15 +47,16 @@ def evaluate_capture(
         clips: of the bundle's length, rate and size.
         bundle: the weights.
         seeds: of sampling, each used for every clip.
-        batch_size: clips times seeds decoded at once.
+        batch_size: clips times seeds decoded at once; every one of them is `num_samples` sequences.
         device, dtype: as `UniMoPipeline` takes them.
-        temperature, top_p: of sampling.
+        temperature, top_p, num_samples: of sampling, as `UniMoPipeline.capture` takes them.
         progress: see `Progress`.
 
     Returns:
         `mpjpe_mm`, `pa_mpjpe_mm`, `accel_mm_per_frame2`, `accel_m_per_s2`, `root_orientation_deg`,
         `root_translation_m`: means over frames, seeds and clips; `interval95.*`, `per_seed.*`, `constant_pose.*`,
-        `ratio_to_constant_pose.*`, `clips`, `fps`, `decode_seconds`, `motion_tokens_per_second`.
+        `ratio_to_constant_pose.*`, `one_sample.*` (of the first sample alone, not of the mean of all), `clips`, `fps`,
+        `num_samples`, `decode_seconds`, `motion_tokens_per_second`.
 
     Raises:
         InputError: the clips are not of the bundle's length, rate or size.
@@ -62,15 +65,19 @@ def evaluate_capture(
     check_clips(clips, settings)
     pipeline = UniMoPipeline(bundle, device, dtype)
     started = time.perf_counter()
-    ids = capture_ids(pipeline, clips.frames, seeds, batch_size, temperature, top_p, progress)
+    sampling = Sampling(temperature, top_p)
+    ids = capture_ids(pipeline, clips.frames, seeds, batch_size, sampling, num_samples, progress)
     seconds = time.perf_counter() - started
-    predicted = decoded_parts(pipeline.motion_tokenizer, ids, clips.intrinsics.repeat(len(seeds), axis=0))
     truth = true_parts(clips)
-    errors = pose_errors(predicted, repeated(truth, len(seeds)), settings.body)
-    per_clip = {
-        key: value.unflatten(0, (len(clips), len(seeds)))
-        for key, value in with_accel_per_second(errors, clips.fps).items()
-    }
+
+    def errors_of(ids: Tensor, num_samples: int) -> dict[str, Tensor]:
+        """Errors (clips, seeds) of motion ids (clips · seeds · num_samples, T, 36)."""
+        cameras = clips.intrinsics.repeat(len(seeds), axis=0)
+        parts = decoded_parts(pipeline.motion_tokenizer, ids, cameras, num_samples=num_samples)
+        errors = with_accel_per_second(pose_errors(parts, repeated(truth, len(seeds)), settings.body), clips.fps)
+        return {key: value.unflatten(0, (len(clips), len(seeds))) for key, value in errors.items()}
+
+    per_clip = errors_of(ids, num_samples)
     constant, fitted_to = _constant_pose(bundle, clips)
     baseline = with_accel_per_second(_constant_errors(constant, clips, truth, bundle), clips.fps)
     return {
@@ -80,7 +87,9 @@ def evaluate_capture(
         **prefixed("constant_pose", baseline),
         "constant_pose.fitted_to": fitted_to,
         **ratios(per_clip, baseline, "constant_pose"),
+        **prefixed("one_sample", errors_of(ids[::num_samples], 1)),
         **{f"per_seed.{key}": value.mean(0).tolist() for key, value in per_clip.items()},
+        "num_samples": num_samples,
         "decode_seconds": seconds,
         "motion_tokens_per_second": ids.numel() / seconds,
     }
@@ -91,19 +100,19 @@ def capture_ids(
     frames: np.ndarray,
     seeds: Sequence[int],
     batch_size: int,
-    temperature: float = 1.0,
-    top_p: float = 0.8,
+    sampling: Sampling | None = None,
+    num_samples: int = CAPTURE_SAMPLES,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Motion ids (N · seeds, T, 36) of frames (N,T,H,W,3) uint8; the samples of a clip stand in a row."""
+    """Motion ids (N · seeds · num_samples, T, 36) of frames (N,T,H,W,3) uint8, sorted by clip, then by seed."""
     rows = []
     total = len(frames) * len(seeds)
     step = max(1, batch_size // len(seeds))
     for start in range(0, len(frames), step):
         visual = pipeline.visual_tokenizer.encode(np.asarray(frames[start : start + step]))
         report = share_of(progress, "reading motion", start * len(seeds), len(visual) * len(seeds), total)
-        samples = visual.repeat_interleave(len(seeds), dim=0)
-        rows.append(pipeline.capture_ids(samples, [*seeds] * len(visual), temperature, top_p, report).cpu())
+        repeated_ids = visual.repeat_interleave(len(seeds), dim=0)
+        rows.append(pipeline.capture_ids(repeated_ids, [*seeds] * len(visual), sampling, num_samples, report).cpu())
     return torch.cat(rows)
 
 

@@ -41,10 +41,13 @@ def true_parts(clips: Clips) -> Parts:
 
 
 @torch.inference_mode()
-def decoded_parts(tokenizer: MotionTokenizer, ids: Tensor, intrinsics: np.ndarray, batch_size: int = 64) -> Parts:
-    """Motions of ids (N,T,36), betas constant in each clip; intrinsics (N,3,3) of the clips' cameras, pixels."""
-    device = next(tokenizer.model.parameters()).device
-    features = torch.cat([tokenizer.model.decode(chunk.to(device)).cpu() for chunk in ids.split(batch_size)])
+def decoded_parts(
+    tokenizer: MotionTokenizer, ids: Tensor, intrinsics: np.ndarray, batch_size: int = 64, num_samples: int = 1
+) -> Parts:
+    """Motions of ids (N · num_samples,T,36), the mean of each clip's samples, betas constant in each clip; intrinsics
+    (N,3,3) of the clips' cameras, pixels."""
+    chunks = ids.split(batch_size * num_samples)
+    features = torch.cat([tokenizer.features(chunk, num_samples).cpu() for chunk in chunks])
     parts = from_features(features.float())
     betas = parts["betas"].mean(1, keepdim=True).expand_as(parts["betas"])
     transl = uncanonical_translation(

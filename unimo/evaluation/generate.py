@@ -24,7 +24,7 @@ from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.geometry.cameras import project
 from unimo.metrics.pose import joint_speed_m_per_s
 from unimo.metrics.video import colors_at, psnr_db
-from unimo.pipeline import UniMoPipeline
+from unimo.pipeline import CAPTURE_SAMPLES, UniMoPipeline
 from unimo.result import Progress, share_of
 
 
@@ -164,7 +164,8 @@ def _consistency(
     """MPJPE between the motion captured from the generated frames and the generated motion."""
     copies, body = len(seeds), pipeline.settings.body
     ids = capture_ids(pipeline, made.frames, seeds[:1], batch_size, progress=progress)
-    captured = decoded_parts(pipeline.motion_tokenizer, ids, intrinsics.repeat(copies, axis=0))
+    cameras = intrinsics.repeat(copies, axis=0)
+    captured = decoded_parts(pipeline.motion_tokenizer, ids, cameras, num_samples=CAPTURE_SAMPLES)
     errors = {"mpjpe_mm": pose_errors(captured, made.parts, body)["mpjpe_mm"]}
     numbers = prefixed("consistency", errors)
     if len(intrinsics) > 1:

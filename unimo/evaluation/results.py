@@ -57,14 +57,17 @@ ROWS = {
     ),
     "capture": (
         Row("mpjpe_mm", "MPJPE, mm (beside: constant pose, also below)", "constant_pose.mpjpe_mm"),
+        Row("one_sample.mpjpe_mm", "MPJPE of one sample alone instead of the samples' mean, mm"),
         Row("ratio_to_constant_pose.mpjpe", "MPJPE ÷ constant pose", high=0.75),
         Row("pa_mpjpe_mm", "PA-MPJPE, mm", "constant_pose.pa_mpjpe_mm"),
         Row("accel_mm_per_frame2", "Accel, mm/frame²", "constant_pose.accel_mm_per_frame2"),
         Row("accel_m_per_s2", "Accel, m/s²", "constant_pose.accel_m_per_s2"),
         Row("root_orientation_deg", "root orientation, degrees", "constant_pose.root_orientation_deg"),
         Row("ratio_to_constant_pose.root_orientation", "root orientation ÷ constant", high=0.5),
+        Row("one_sample.root_orientation_deg", "root orientation of one sample alone, degrees"),
         Row("root_translation_m", "root translation, m", "constant_pose.root_translation_m"),
         Row("ratio_to_constant_pose.root_translation", "root translation ÷ constant", high=0.5),
+        Row("one_sample.root_translation_m", "root translation of one sample alone, m"),
     ),
     "generate": (
         Row("first_frame_psnr_db", "first frame: PSNR, dB (beside: tokenizer alone)", "tokenizer.first_frame_psnr_db"),
@@ -188,6 +191,8 @@ def _section(kind: str, report: Mapping[str, Any]) -> list[str]:
     if header["seeds"]:
         what += f" × {len(header['seeds'])} seeds"
         what += f"; {report['decode_seconds'] / len(header['seeds']):.0f} s of decoding a seed"
+    if "num_samples" in report:
+        what += f"; each the mean of {report['num_samples']} samples"
     if "constant_pose.fitted_to" in report:
         what += f"; constant pose fitted to the {report['constant_pose.fitted_to']}"
     bundle = f"bundle {header['bundle']['name']} {header['bundle']['sha256'][:12]}"

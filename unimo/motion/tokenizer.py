@@ -100,15 +100,15 @@ class MotionTokenizer:
         return join([*pieces, blender.finish()])
 
     @torch.inference_mode()
-    def decode_windows(self, ids: Tensor, focal: float) -> list[Motion]:
-        """Decodes windows on their own.
+    def features(self, ids: Tensor, num_samples: int = 1) -> Tensor:
+        """Features of windows in the canonical camera.
 
         Args:
-            ids: (N, T, tokens per frame), any T.
-            focal: focal length of the source camera in sides of the square picture.
+            ids: (N · num_samples, T, tokens per frame), any T.
+            num_samples: how many rows, one after the other, are draws of the same window; their mean is taken.
 
         Returns:
-            N motions of T frames in the source's camera, betas constant in each, intrinsics those of the square.
+            (N, T, 145).
 
         Raises:
             InputError: wrong shape, or an id out of range.
@@ -117,9 +117,24 @@ class MotionTokenizer:
             features = self.model.decode(ids.to(next(self.model.parameters()).device))
         except ValueError as error:
             raise InputError(f"these are no ids of this motion tokenizer: {error}") from error
+        return features.unflatten(0, (-1, num_samples)).mean(1)
+
+    def decode_windows(self, ids: Tensor, focal: float, num_samples: int = 1) -> list[Motion]:
+        """Decodes windows on their own.
+
+        Args:
+            ids, num_samples: as `features` takes them.
+            focal: focal length of the source camera in sides of the square picture.
+
+        Returns:
+            N motions of T frames in the source's camera, betas constant in each, intrinsics those of the square.
+
+        Raises:
+            InputError: wrong shape, or an id out of range.
+        """
         canonical = square_intrinsics(self.canonical_focal * self.side, self.side)
         motions = []
-        for window in features:
+        for window in self.features(ids, num_samples):
             motion = features_to_motion(window, self.fps, body=self.body, intrinsics=canonical).with_constant_betas()
             pelvis = rest_pelvis_of(motion)
             motions.append(from_canonical(motion, focal * self.side, self.side, self.canonical_focal, pelvis))

@@ -78,15 +78,15 @@ class ArTask:
         model: UniMoTransformer | None = None,
         device: str = "cpu",
         canonical_focal: float = 1.2,
-        visual_codes: Tensor | None = None,
+        codes: tuple[Tensor, Tensor] | None = None,
     ) -> None:
-        """`visual_codes (N,c)`: the quantiser's code of every visual id, from which the visual embedding starts."""
+        """`codes`: the quantisers' codes of every visual and every motion id, (N,c) each, to start from."""
         self.config, self.train, self.validation, self.device = config, train, validation, device
         data = config.data
         torch.manual_seed(config.optimization.seed)
         self.shipped = (model or UniMoTransformer(config.model)).to(device)
-        if visual_codes is not None:
-            start_from_codes(self.shipped, visual_codes, config.optimization.seed)
+        if codes is not None:
+            start_from_codes(self.shipped, *codes, config.optimization.seed)
         self.model: nn.Module = nn.ModuleDict({"transformer": self.shipped})
         _, latent_frames, height, width = train.visual_ids.shape
         frames = train.motion_ids.shape[1]

@@ -198,7 +198,8 @@ class Chain:
         self._note_tokens("ar")
         task = ArTask(
             config, self.tokens("train"), self.tokens("validation"), device=self.config.device,
-            canonical_focal=self.settings.canonical_focal, visual_codes=self._codes(),
+            canonical_focal=self.settings.canonical_focal,
+            codes=(self._codes(), self.motion_tokenizer().quantizer.codebook),
         )  # fmt: skip
         self._train("ar", task, config.optimization)
 

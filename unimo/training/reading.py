@@ -1,8 +1,8 @@
 """Training only: what helps tokens to keep the person's pose, and the transformer to read it; nothing here is shipped.
 
 In: features of clips in the canonical camera. Out: where the 22 joints stand on the grid of visual tokens and how deep,
-and heads that find them from the tokenizer's codes or the transformer's hidden states. Also the visual embedding's
-start from the quantiser's codes.
+and heads that find them from the tokenizer's codes or the transformer's hidden states. Also the start of
+embeddings and heads from the quantisers' codes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from unimo.motion.features import from_features
 MARKED = 2
 # nats that a metre of depth error counts for
 DEPTH_WEIGHT = 5.0
-_CODE_STD = 0.1
+_VISUAL_SPREAD = 0.1
 
 
 def keypoint_targets(features: Tensor, canonical_focal: float, latent_frames: int) -> Tensor:
@@ -137,6 +137,19 @@ def rows_from_codes(codes: Tensor, dim: int, seed: int = 0) -> Tensor:
 
 
 @torch.no_grad()
-def start_from_codes(model: UniMoTransformer, codes: Tensor, seed: int = 0) -> None:
-    """Starts the first `len(codes)` visual embeddings from the quantiser's codes (N, c)."""
-    model.tok_embeddings.weight[: len(codes)] = _CODE_STD * rows_from_codes(codes, model.config.dim, seed)
+def start_from_codes(model: UniMoTransformer, visual_codes: Tensor, motion_codes: Tensor, seed: int = 0) -> None:
+    """Starts embeddings and heads from the quantisers' codes, so that ids with near codes begin alike.
+
+    Args:
+        model: fresh; the heads and the motion embedding keep their spread, visual embeddings get a larger one.
+        visual_codes, motion_codes: (N, c) the code of every id.
+        seed: of the random directions.
+    """
+    for codes, embedding, head in (
+        (visual_codes, model.tok_embeddings.weight, model.output.weight),
+        (motion_codes, model.motion_embeddings.weight, model.motion_output.weight),
+    ):
+        rows = rows_from_codes(codes, model.config.dim, seed)
+        spread = _VISUAL_SPREAD if embedding is model.tok_embeddings.weight else float(embedding.std())
+        embedding[: len(codes)] = spread * rows
+        head.copy_(float(head.std()) * rows)
