@@ -25,7 +25,7 @@ from unimo.bundle import load_bundle
 found = {"place": unimo.__file__, "config": str(assets.config_path("ar_model", "debug")), "mini": None}
 pipe = unimo.UniMoPipeline.from_pretrained("debug")
 ids = pipe.visual_tokenizer.encode(np.zeros((9, 32, 32, 3), np.uint8))
-found["motion_ids"] = list(pipe.capture_ids(ids[None], [0]).shape)
+found["motion_ids"] = list(pipe.capture_ids(ids[None], [0], num_samples=1).shape)
 if sys.argv[1] == "True":
     bundle = load_bundle("mini")
     bundle.verify()

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, default=Path("assets/bundles/mini"))
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--minutes", nargs="*", default=[], metavar="STAGE=MINUTES", help="budget by training stage")
-    parser.add_argument("--clips", type=int, default=5000)
+    parser.add_argument("--clips", type=int, default=ChainConfig.clips, help="clips to render, 0.88 MB each")
     parser.add_argument("--start-from", help="bundle whose weights training starts from")
     parser.add_argument("--threads", type=int, help="CPU threads of training")
     parser.add_argument("--device", default="cpu")

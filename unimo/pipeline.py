@@ -188,7 +188,7 @@ class UniMoPipeline:
             seed: the same seed gives the same motion on the same kind of machine.
             temperature: of sampling; 0 takes the most likely id.
             top_p: sample from the most likely ids that make up this share, in (0, 1].
-            num_samples: motions drawn of every window; the result is their mean.
+            num_samples: motions drawn of every window; the result is their mean. At temperature 0 there is only one.
             progress: see `Progress`.
 
         Returns:
@@ -198,6 +198,7 @@ class UniMoPipeline:
             InputError: an unreadable clip or a value out of range.
         """
         check_sampling(num_samples, temperature, top_p, focal)
+        num_samples = num_samples if temperature else 1  # without chance all samples are the same
         source = FrameSource.of(video, fps, frames)
         focal = default_focal(source.width, source.height) if focal is None else focal
         timings: dict[str, float] = {}

@@ -208,6 +208,20 @@ def check_output(folder: str | Path, names: Sequence[str], overwrite: bool) -> N
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
 
+def other_samples(folder: str | Path, folders: Sequence[Path]) -> list[Path]:
+    """Folders `sample_NN` inside `folder` that hold a run and are not among `folders`: left by an earlier command."""
+    found = sorted(path.parent for path in Path(folder).glob("sample_[0-9]*/run.json"))
+    return [path for path in found if path not in folders]
+
+
+def remove_run(folder: Path) -> None:
+    """Deletes the files that the `run.json` of a folder lists, and the folder if nothing else is in it."""
+    for name in _files_of_run(folder):
+        (folder / name).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def _files_of_run(folder: Path) -> list[str]:
     """Which of the files that a run can write the `run.json` of a folder lists; none without one."""
     try:

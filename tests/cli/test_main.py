@@ -50,6 +50,17 @@ def test_generate_writes_one_folder_a_sample(inputs: Path, tmp_path: Path, capsy
     assert (record["sample"], record["input"]) == (1, str(inputs / "picture.png"))
 
 
+def test_samples_of_an_earlier_run_are_never_mixed_with_new_ones(inputs: Path, tmp_path: Path, capsys) -> None:
+    arguments = ("--image", inputs / "picture.png", "--bundle", "debug", "--frames", 2, "--no-render", "-o", tmp_path)
+    assert unimo(capsys, "generate", *arguments, "--num-samples", 2)[0] == 0
+    (tmp_path / "sample_01" / "mine.txt").write_text("kept")
+    code, _, err = unimo(capsys, "generate", *arguments)
+    assert code == 2 and "sample_00, sample_01 of an earlier run" in err
+    assert unimo(capsys, "generate", *arguments, "--overwrite")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["motion.npz", "run.json", "sample_01", "video.mp4"]
+    assert [path.name for path in (tmp_path / "sample_01").iterdir()] == ["mine.txt"]
+
+
 def test_capture_then_visualize(inputs: Path, tmp_path: Path, capsys) -> None:
     common = ("--video", inputs / "clip.mp4", "--bundle", "debug", "--output", tmp_path)
     code, out, err = unimo(capsys, "capture", *common, "--quiet")

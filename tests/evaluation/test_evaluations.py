@@ -75,6 +75,15 @@ def test_perfect_capture_scores_zero_and_a_metre_of_offset_one_metre(
     assert numbers["mpjpe_mm"] == pytest.approx(0, abs=0.05)
 
 
+def test_one_sample_beside_the_mean_of_all_is_what_one_sample_alone_gives(clips: ClipSet, bundle: Bundle) -> None:
+    mean, alone = (evaluate_capture(clips, bundle, (0, 1), num_samples=count) for count in (2, 1))
+    assert (mean["num_samples"], alone["num_samples"]) == (2, 1)
+    assert mean["one_sample.mpjpe_mm"] == pytest.approx(alone["mpjpe_mm"], rel=1e-4)
+    assert mean["mpjpe_mm"] != pytest.approx(alone["mpjpe_mm"], rel=1e-4)
+    greedy = evaluate_capture(clips, bundle, (0,), temperature=0.0)
+    assert greedy["num_samples"] == 1
+
+
 def test_capture_numbers_do_not_depend_on_the_batch_size(clips: ClipSet, bundle: Bundle) -> None:
     one, many = (evaluate_capture(clips, bundle, (0, 1), batch_size=size) for size in (2, 8))
     assert one["mpjpe_mm"] == pytest.approx(many["mpjpe_mm"], rel=1e-3)

@@ -32,6 +32,7 @@ def results() -> dict[str, Any]:
             "unimo evaluate capture",
             **{"mpjpe_mm": 100.4, "interval95.mpjpe_mm": [90.0, 110.0], "constant_pose.mpjpe_mm": 150.0},
             **{"ratio_to_constant_pose.mpjpe": 0.6693, "constant_pose.fitted_to": "training clips"},
+            **{"num_samples": 4, "one_sample.mpjpe_mm": 123.4},
         ),
         "generate": report("unimo evaluate generate", **{"ratio_to_data.joint_speed": 2.4}),
         "commands": {"capture": {"command": "unimo capture", "seconds": 31.0, "peak_memory_gb": 1.25}},
@@ -44,6 +45,8 @@ def test_tables_print_the_number_its_interval_the_baseline_and_whether_the_goal_
     assert "| motion: share of the codebook in use | 0.900 |  | (≥ 0.8 ✓) |" in lines
     assert "| MPJPE, mm (beside: constant pose, also below) | 100 [90.0, 110] | 150 |  |" in lines
     assert "| MPJPE ÷ constant pose | 0.669 |  | (≤ 0.75 ✓) |" in lines
+    assert "| MPJPE of one sample alone instead of the samples' mean, mm | 123 |  |  |" in lines
+    assert any("each the mean of 4 samples" in line for line in lines)
     assert "| joint speed ÷ data | 2.40 |  | (0.5-2 ✗) |" in lines
     assert "| `unimo capture` | 31.0 (≤ 30 ✗) | 1.25 (≤ 4 ✓) |" in lines
     assert any("PSNR on the person" in line and "| – |" in line and "✗" in line for line in lines)

@@ -117,3 +117,5 @@ def test_samples_of_a_window_are_averaged() -> None:
     assert mean.shape == (2, 9, 145)
     assert torch.allclose(mean[1], alone[3:].mean(0), atol=1e-6)
     assert len(tokenizer.decode_windows(ids, 1.0, 3)) == 2
+    with pytest.raises(InputError, match="6 rows of ids are no whole windows of 4 samples each"):
+        tokenizer.features(ids, 4)

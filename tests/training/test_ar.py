@@ -1,4 +1,4 @@
-"""The transformer's training: two tasks in equal parts, noise at the input only, batches by step, honest validation."""
+"""The transformer's training: two tasks, reading steps, noise at the input only, batches by step, honest validation."""
 
 from __future__ import annotations
 

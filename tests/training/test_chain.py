@@ -80,7 +80,7 @@ def test_every_stage_leaves_its_result_and_the_bundle_loads(finished) -> None:
     assert chain.pack("validation").seeds == [VALIDATION_SEED, VALIDATION_SEED + 1]
     assert set(chain.pack("train").subjects) <= {"gait000", "gait001"}
     assert set(chain.pack("validation").subjects) <= {"gait002", "gait003"}
-    assert len(chain.tokens("train")) == 6 and len(chain.tokens("validation")) == 2
+    assert len(chain.tokens("train")) == 3 and len(chain.tokens("validation")) == 2
     bundle = load_bundle(finished.config.bundle)
     bundle.verify()
     assert bundle.settings == chain.settings and bundle.info.name == "debug"
@@ -152,7 +152,7 @@ def test_tokens_of_other_tokenizers_are_refused_and_made_anew(finished, tmp_path
     with pytest.raises(InputError, match="trained on after the tokens were made"):
         chain.tokens("train")
     chain.run(["tokens"])
-    assert len(chain.tokens("train")) == 6
+    assert len(chain.tokens("train")) == 3
 
 
 def test_a_subject_in_both_sets_is_refused(mocap, tmp_path) -> None:
@@ -179,9 +179,11 @@ def test_a_bundle_is_not_sealed_from_a_transformer_of_other_tokens(finished, tmp
     assert not (tmp_path / "bundle").exists()
 
 
-def test_shipped_weights_need_no_reading_steps_and_the_kept_config_says_so(finished, tmp_path) -> None:
-    wanted = load_config(ArTrainingConfig, config_path("ar_model", "debug"), ["data.reading_steps=5"])
+def test_shipped_weights_skip_the_first_reading_steps_and_the_kept_config_says_so(finished, tmp_path) -> None:
+    overrides = ["data.reading_steps=5", "data.reading_every=3"]
+    wanted = load_config(ArTrainingConfig, config_path("ar_model", "debug"), overrides)
     config = replace(finished.config, work=tmp_path, training={"ar": wanted})
     assert Chain(config)._training_config("ar").data.reading_steps == 5
-    assert Chain(replace(config, start_from="debug"))._training_config("ar").data.reading_steps == 0
+    started = Chain(replace(config, start_from="debug"))._training_config("ar").data
+    assert (started.reading_steps, started.reading_every) == (0, 3)
     assert json.loads((tmp_path / "ar" / "config.json").read_text())["data"]["reading_steps"] == 0

@@ -17,7 +17,7 @@ ClipsOption = Annotated[Path, typer.Option("--clips", help="Folder written by `u
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the whole report here.")]
 CountOption = Annotated[int | None, typer.Option("--count", min=1, help="Only the first clips.")]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of sampling: 0,1,2.")]
-BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Clips decoded at once.")]
+BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Clips times seeds decoded at once.")]
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from unimo.cli import common as c
+from unimo.errors import InputError
 
 
 def generate(
@@ -32,7 +33,7 @@ def generate(
 ) -> None:
     """Writes video.mp4 and motion.npz that go on from a picture."""
     from unimo.media.images import read_image
-    from unimo.result import check_output, planned_files
+    from unimo.result import check_output, other_samples, planned_files, remove_run
 
     c.set_up_logging(quiet)
     exports = c.split_exports(export)
@@ -42,6 +43,10 @@ def generate(
     picture = read_image(image)
     for each in folders:
         check_output(each, names, overwrite)
+    earlier = other_samples(folder, folders)
+    if earlier and not overwrite:
+        what = f"the output folder holds {', '.join(path.name for path in earlier)} of an earlier run"
+        raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
     from unimo.pipeline import UniMoPipeline, check_frames, check_sampling
 
@@ -66,4 +71,6 @@ def generate(
         for each, result in zip(folders, results, strict=True):
             result.run["input"] = str(image)
             written += result.save(each, exports, overwrite, render, progress)
+    for each in earlier:
+        remove_run(each)
     c.report_files(written, quiet)

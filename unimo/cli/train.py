@@ -24,7 +24,7 @@ ValidationOption = Annotated[
 ]
 WorkOption = Annotated[Path, typer.Option("--work", help="Folder for clips, tokens, checkpoints and logs.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="Clip geometry: configs/bundle/<preset>.yaml.")]
-ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips to render.")]
+ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips to render, 0.88 MB each (mini).")]
 ValidationClipsOption = Annotated[int, typer.Option("--validation-clips", min=1, help="Validation clips to render.")]
 MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Stop after this time, schedule included.")]
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
@@ -41,7 +41,7 @@ def _command(stage: str, text: str) -> None:
         overrides: SetOption = None,
         work: WorkOption = Path("work_dir"),
         preset: PresetOption = "mini",
-        clips: ClipsOption = 5000,
+        clips: ClipsOption = 30000,
         validation_clips: ValidationClipsOption = 256,
         minutes: MinutesOption = None,
         start_from: StartOption = None,

@@ -65,7 +65,7 @@ def evaluate_capture(
     check_clips(clips, settings)
     pipeline = UniMoPipeline(bundle, device, dtype)
     started = time.perf_counter()
-    sampling = Sampling(temperature, top_p)
+    sampling, num_samples = Sampling(temperature, top_p), num_samples if temperature else 1
     ids = capture_ids(pipeline, clips.frames, seeds, batch_size, sampling, num_samples, progress)
     seconds = time.perf_counter() - started
     truth = true_parts(clips)

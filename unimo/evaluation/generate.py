@@ -65,7 +65,8 @@ def evaluate_generate(
         `joint_color_difference_8bit`: how far the colours at the generated motion's joints in the generated frames are
         from those at the reference's joints (0-255), beside the same of the true clips (`data.`) and of generated
         clips against another clip's reference (`other_person.`); `consistency.mpjpe_mm`: captured from the generated
-        frames against the generated motion, beside `consistency.other_clip.mpjpe_mm`, against another clip's motion.
+        frames against the generated motion, beside `consistency.other_clip.mpjpe_mm`, against another clip's motion;
+        `consistency.num_samples`: the mean of so many captures is taken.
         `interval95.*`, `clips`, `fps`, `decode_seconds`.
 
     Raises:
@@ -167,7 +168,7 @@ def _consistency(
     cameras = intrinsics.repeat(copies, axis=0)
     captured = decoded_parts(pipeline.motion_tokenizer, ids, cameras, num_samples=CAPTURE_SAMPLES)
     errors = {"mpjpe_mm": pose_errors(captured, made.parts, body)["mpjpe_mm"]}
-    numbers = prefixed("consistency", errors)
+    numbers = {"consistency.num_samples": CAPTURE_SAMPLES, **prefixed("consistency", errors)}
     if len(intrinsics) > 1:
         other = {key: value.roll(copies, dims=0) for key, value in made.parts.items()}
         numbers |= prefixed("consistency.other_clip", {"mpjpe_mm": pose_errors(captured, other, body)["mpjpe_mm"]})

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from unimo.body import load_body
-from unimo.body.names import JOINT_NAMES, MIRRORED
+from unimo.body.names import MIRRORED
+from unimo.body.regions import REGION
 from unimo.errors import InputError
 from unimo.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from unimo.motion.motion import Motion
@@ -22,7 +23,6 @@ from unimo.motion.motion import Motion
 if TYPE_CHECKING:
     from unimo.body import BodyModel
 
-FOOT_JOINTS = tuple(JOINT_NAMES.index(f"{side}_{part}") for side in ("left", "right") for part in ("ankle", "foot"))
 # turns camera axes (y down, z forward) of a level camera into world axes (y up)
 LEVEL_CAMERA = np.diag([1.0, -1.0, -1.0])
 MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -88,6 +88,16 @@ def joint_positions(motion: Motion, body: BodyModel | None = None) -> np.ndarray
     return joints.cpu().numpy()
 
 
+def foot_heights(motion: Motion, body: BodyModel | None = None) -> np.ndarray:
+    """Returns the lowest point of the feet's skin in every frame, (T,) metres, in the y-up world of the motion."""
+    model = _body_of(motion, body)
+    feet = torch.from_numpy(np.flatnonzero(model.vertex_regions() == REGION["foot"]))
+    parts = (torch.from_numpy(values) for values in (motion.rotations(), motion.betas, motion.transl))
+    with torch.no_grad():
+        chunks = zip(*(part.split(256) for part in parts), strict=True)
+        return torch.cat([model.vertices(*chunk, index=feet)[..., 1].amin(1) for chunk in chunks]).cpu().numpy()
+
+
 def with_one_shape(motion: Motion, body: BodyModel | None = None) -> Motion:
     """Returns the motion with the clip's mean betas in every frame; the pelvis keeps its path (transl may not)."""
     constant = motion.with_constant_betas()
@@ -97,8 +107,8 @@ def with_one_shape(motion: Motion, body: BodyModel | None = None) -> Motion:
 def camera_to_world(motion: Motion, body: BodyModel | None = None) -> Motion:
     """Returns the motion in world axes (y up); a motion already in them is returned as it is.
 
-    Without `cam2world` the camera is taken as level and still: (x, y, z) → (x, -y, -z), the lowest foot joint of the
-    clip at y = 0. The camera so assumed is stored as `cam2world`, and `extras["world_is_assumed"]` is True.
+    Without `cam2world` the camera is taken as level and still: (x, y, z) → (x, -y, -z), the lowest point of the feet in
+    the clip at y = 0. The camera so assumed is stored as `cam2world`, and `extras["world_is_assumed"]` is True.
 
     Args:
         motion: T frames.
@@ -110,7 +120,7 @@ def camera_to_world(motion: Motion, body: BodyModel | None = None) -> Motion:
     if motion.cam2world is not None:
         return transform(motion, motion.cam2world[:, :3, :3], motion.cam2world[:, :3, 3], rest_pelvis, "world")
     turned = transform(motion, LEVEL_CAMERA, np.zeros(3), rest_pelvis, "world")
-    floor = float(joint_positions(turned, body)[:, FOOT_JOINTS, 1].min())
+    floor = float(foot_heights(turned, body).min())
     camera = np.eye(4)
     camera[:3, :3] = LEVEL_CAMERA
     camera[1, 3] = -floor

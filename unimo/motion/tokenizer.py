@@ -111,8 +111,10 @@ class MotionTokenizer:
             (N, T, 145).
 
         Raises:
-            InputError: wrong shape, or an id out of range.
+            InputError: wrong shape, an id out of range, or rows that are no multiple of `num_samples`.
         """
+        if len(ids) % num_samples:
+            raise InputError(f"{len(ids)} rows of ids are no whole windows of {num_samples} samples each")
         try:
             features = self.model.decode(ids.to(next(self.model.parameters()).device))
         except ValueError as error:

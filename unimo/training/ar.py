@@ -1,4 +1,4 @@
-"""Training of the transformer: cross-entropy on target tokens, the two tasks in equal parts.
+"""Training of the transformer: cross-entropy on target tokens of the two tasks, and steps that only read.
 
 In: a `TokenPack` of clips that frozen tokenizers have turned to ids. Out: a trained `UniMoTransformer`.
 """
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from ar_model import ARConfig, ARLoss, SequenceLayout, UniMoTransformer
 from unimo.data.tokens import TokenPack
+from unimo.training.code_start import start_from_codes
 from unimo.training.config import OptimizationConfig
-from unimo.training.reading import KeypointHead, keypoint_targets, start_from_codes
+from unimo.training.keypoints import KeypointHead, keypoint_targets
 from unimo.training.task import Batch, step_generator
 
 TASKS = ("v2m", "i2vm")
@@ -34,9 +35,10 @@ class ArDataConfig:
         validation_clips: clips of the validation pack that are scored.
         reading_steps: the first steps teach only to read: video-to-motion alone, every motion code at the input random,
             and of the motion frames only `reading_frames`, which makes sequences short.
+        reading_every: after them every so many steps is one more such step, lest reading fade; 0 means none.
         reading_batch, reading_frames: clips of such a step and motion frames of each.
-        keypoint_weight: video-to-motion: weight of finding the 22 joints in the grid of visual tokens, a task of the
-            training alone.
+        keypoint_weight: video-to-motion: weight of finding the 22 joints and their depth in the grid of visual
+            tokens (`KeypointHead.loss`), a task of the training alone.
         keypoint_layer: number of blocks after which the joints are looked for.
     """
 
@@ -66,7 +68,7 @@ class ArTrainingConfig:
 
 
 class ArTask:
-    """First steps that only read (optional), then half of every batch is video-to-motion, half the other task."""
+    """Half of every batch is video-to-motion, half the other task; first, and now and then, steps that only read."""
 
     name = "ar"
 

@@ -73,8 +73,8 @@ class ChainConfig:
         minutes: wall-clock budget by training stage, in place of the one in its config.
         training: training configurations by stage, in place of the preset's or of the one that a run began with.
         start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
-            tokenizers that were not trained in the work folder are taken from it too. The transformer then has no
-            reading steps.
+            tokenizers that were not trained in the work folder are taken from it too. The transformer then skips
+            its first reading steps; those of `reading_every` stay.
         workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
@@ -84,7 +84,7 @@ class ChainConfig:
     work: Path
     bundle: Path
     preset: str = "mini"
-    clips: int = 5000
+    clips: int = 30000
     validation_clips: int = 256
     minutes: dict[str, float] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)

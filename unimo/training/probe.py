@@ -17,8 +17,9 @@ from unimo.data.tokens import TokenPack
 from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
 from unimo.motion.features import FEATURE_SLICES, NUM_FEATURES, from_features
+from unimo.training.code_start import rows_from_codes
 from unimo.training.config import OptimizationConfig
-from unimo.training.reading import GridConvolutions, rows_from_codes
+from unimo.training.keypoints import GridConvolutions
 from unimo.training.task import Batch, step_generator
 
 
@@ -35,10 +36,10 @@ class ProbeConfig:
 class PoseProbe(nn.Module):
     """Two 3-D convolutions over the grid of tokens, then dense layers; (B,K,h,w) ids → (B,T,145).
 
-    The embedding starts from the quantiser's codes `(N,c)`; `grid` is (K,h,w).
+    The embedding starts from the quantiser's codes `(N,c)`; `size` is (K,h,w).
     """
 
-    def __init__(self, config: ProbeConfig, codes: Tensor, grid: tuple[int, int, int], frames: int) -> None:
+    def __init__(self, config: ProbeConfig, codes: Tensor, size: tuple[int, int, int], frames: int) -> None:
         super().__init__()
         self.frames = frames
         self.embedding = nn.Embedding.from_pretrained(rows_from_codes(codes, config.dim), freeze=False)
@@ -46,7 +47,7 @@ class PoseProbe(nn.Module):
         self.narrow = nn.Conv3d(config.dim, config.dim // 3, 1)
         self.head = nn.Sequential(
             nn.Dropout(config.dropout),
-            nn.Linear(config.dim // 3 * math.prod(grid), config.hidden),
+            nn.Linear(config.dim // 3 * math.prod(size), config.hidden),
             nn.GELU(),
             nn.Linear(config.hidden, config.hidden),
             nn.GELU(),

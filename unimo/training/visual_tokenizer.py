@@ -19,7 +19,7 @@ from unimo.media.pixels import to_frames, to_video
 from unimo.metrics.video import box_downsampled, psnr_db
 from unimo.motion.batches import canonical_features, mirror_features
 from unimo.training.config import OptimizationConfig
-from unimo.training.reading import CodeReader, keypoint_targets
+from unimo.training.keypoints import CodeKeypointHead, keypoint_targets
 from unimo.training.task import Batch, step_generator
 from visual_tokenizer import (
     DiscreteVisualTokenizer,
@@ -44,7 +44,7 @@ class VisualDataConfig:
         crop: side of the square crops in pixels, a multiple of 16.
         whole_share: share of the steps on whole frames; they hold fewer clips, so that a step costs the same.
         gain, offset: largest random change of the colours, relative (each colour) and absolute (all, of 2).
-        keypoint_weight: weight of finding the 22 joints in the codes.
+        keypoint_weight: weight of finding the 22 joints and their depth in the codes; without effect on `decoder_only`.
         keypoint_clips: whole clips a step in which joints are looked for.
         decoder_only: leave the encoder as it is, so that ids and everything trained on them stay valid.
         validation_clips: clips of the validation pack that are scored.
@@ -105,19 +105,19 @@ class VisualTokenizerTask:
             model.quant_conv.requires_grad_(False)
         self.shipped = model.to(device)
         self.model: nn.Module = nn.ModuleDict({"tokenizer": self.shipped})
-        self.reader: CodeReader | None = None
+        self.reader: CodeKeypointHead | None = None
         if config.data.keypoint_weight and not config.data.decoder_only:
-            self.reader = CodeReader(len(config.model.fsq_levels)).to(device)
+            self.reader = CodeKeypointHead(len(config.model.fsq_levels)).to(device)
             self.model["reader"] = self.reader
             self.targets = self._targets(train, canonical_focal, 2)
             self.validation_targets = self._targets(validation, canonical_focal, 1)[0]
 
-    def _targets(self, pack: ClipPack, canonical_focal: float, sides: int) -> Tensor:
-        """Where the joints of all clips are, (sides, N, K, 2, 22, 3); the second side is the mirror image."""
+    def _targets(self, pack: ClipPack, canonical_focal: float, images: int) -> Tensor:
+        """Where the joints of all clips are, (images, N, K, 2, 22, 3); the second image is the mirror's."""
         _, frames, _, side = pack.frames.shape[:4]
         features = canonical_features(pack.motions, pack.intrinsics, side, canonical_focal)
         latent_frames = 1 + (frames - 1) // self.config.model.temporal_compression
-        both = [features, mirror_features(features)][:sides]
+        both = [features, mirror_features(features)][:images]
         return torch.stack([keypoint_targets(each, canonical_focal, latent_frames) for each in both])
 
     def batch(self, step: int) -> Batch:
@@ -131,7 +131,8 @@ class VisualTokenizerTask:
         batch: Batch = {"names": rows.tolist(), "video": video.to(self.device), "mask": mask.to(self.device)}
         if self.reader is not None:
             rows, mirrored, video, _ = self._clips(data.keypoint_clips, side, rng)
-            batch |= {"whole": video.to(self.device), "targets": self.targets[mirrored, rows]}
+            batch["names"] += rows.tolist()
+            batch |= {"keypoint_video": video.to(self.device), "keypoints": self.targets[mirrored, rows]}
         return batch
 
     def _clips(self, count: int, crop: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, Tensor, Tensor]:
@@ -143,9 +144,9 @@ class VisualTokenizerTask:
         for row, mask, mirror in zip(rows, self.train.masks(rows), mirrored, strict=True):
             y, x = rng.integers(side - crop + 1, size=2)
             window = np.s_[:, y : y + crop, x : x + crop]
-            step = -1 if mirror else 1
-            frames.append(self.train.frames[row][window][:, :, ::step])
-            masks.append(mask[window][:, :, ::step])
+            direction = -1 if mirror else 1
+            frames.append(self.train.frames[row][window][:, :, ::direction])
+            masks.append(mask[window][:, :, ::direction])
         gain = 1 + rng.uniform(-data.gain, data.gain, (count, 3, 1, 1, 1))
         offset = rng.uniform(-data.offset, data.offset, (count, 1, 1, 1, 1))
         video = to_video(np.stack(frames)) * torch.from_numpy(gain).float() + torch.from_numpy(offset).float()
@@ -160,26 +161,25 @@ class VisualTokenizerTask:
         total = data.l1_weight * losses["l1"] + data.l2_weight * losses["l2"] + data.spread_weight * losses["spread"]
         numbers = {key: float(value.detach()) for key, value in losses.items()}
         if self.reader is not None:
-            codes, _ = self.shipped.quantizer(self.shipped.latents(batch["whole"]))
-            found, more = self.reader.loss(codes, batch["targets"])
-            total, numbers = total + data.keypoint_weight * found, numbers | more
+            codes, _ = self.shipped.quantizer(self.shipped.latents(batch["keypoint_video"]))
+            keypoint_loss, more = self.reader.loss(codes, batch["keypoints"])
+            total, numbers = total + data.keypoint_weight * keypoint_loss, numbers | more
         return total, numbers
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """PSNR (dB, mean over clips) of the frame and of the person, beside a 16x smaller copy's, and use of the ids.
 
+        `keypoint_loss` and `keypoint_depth_m` are means over clips of what `CodeKeypointHead` finds in the ids.
         `code_entropy_bits` is the entropy of the ids over all clips; the largest possible is log2 of their number.
         """
         count = min(self.config.data.validation_clips, len(self.validation))
         scores: list[tuple[float, ...]] = []
-        found: list[dict[str, float]] = []
-        used = torch.zeros(self.shipped.num_ids)
+        all_ids: list[Tensor] = []
         for start in range(0, count, _VALIDATION_BATCH):
             rows = np.arange(start, min(start + _VALIDATION_BATCH, count))
             frames, masks = np.asarray(self.validation.frames[rows]), self.validation.masks(rows)
             reconstruction, ids = self.shipped(to_video(frames).to(self.device))
-            found.append(self._found(ids, rows))
-            used += torch.bincount(ids.flatten().cpu(), minlength=len(used))
+            all_ids.append(ids)
             drawn = to_frames(reconstruction)
             for real, ours, mask in zip(frames, drawn, masks, strict=True):
                 small = box_downsampled(real)
@@ -187,15 +187,13 @@ class VisualTokenizerTask:
                 scores.append(tuple(psnr_db(picture, real, where) for picture, where in pairs))
         names = ("psnr_db", "psnr_person_db", "downsampled.psnr_db", "downsampled.psnr_person_db")
         numbers = dict(zip(names, np.nanmean(np.array(scores), axis=0).tolist(), strict=True))
+        ids = torch.cat(all_ids)
+        if self.reader is not None:
+            codes = self.shipped.quantizer.codes(ids)
+            numbers |= self.reader.loss(codes, self.validation_targets[:count])[1]
+        used = torch.bincount(ids.flatten().cpu(), minlength=self.shipped.num_ids)
         share = used[used > 0] / used.sum()
-        numbers |= {key: float(np.mean([row[key] for row in found])) for key in found[0]}
         return numbers | {
             "code_entropy_bits": float(-(share * share.log2()).sum()),
             "codebook_use": float((used > 0).float().mean()),
         }
-
-    def _found(self, ids: Tensor, rows: np.ndarray) -> dict[str, float]:
-        """How well the joints of validation clips are found in their ids."""
-        if self.reader is None:
-            return {}
-        return self.reader.loss(self.shipped.quantizer.codes(ids), self.validation_targets[rows])[1]

@@ -1,8 +1,7 @@
 """Training only: what helps tokens to keep the person's pose, and the transformer to read it; nothing here is shipped.
 
 In: features of clips in the canonical camera. Out: where the 22 joints stand on the grid of visual tokens and how deep,
-and heads that find them from the tokenizer's codes or the transformer's hidden states. Also the start of
-embeddings and heads from the quantisers' codes.
+and heads that find them from the tokenizer's codes or the transformer's hidden states.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ar_model import UniMoTransformer
 from unimo.body.names import JOINT_NAMES
 from unimo.evaluation.pose_errors import clip_joints
 from unimo.motion.features import from_features
@@ -20,7 +18,6 @@ from unimo.motion.features import from_features
 MARKED = 2
 # nats that a metre of depth error counts for
 DEPTH_WEIGHT = 5.0
-_VISUAL_SPREAD = 0.1
 
 
 def keypoint_targets(features: Tensor, canonical_focal: float, latent_frames: int) -> Tensor:
@@ -100,7 +97,7 @@ class GridConvolutions(nn.Module):
         return x
 
 
-class CodeReader(nn.Module):
+class CodeKeypointHead(nn.Module):
     """Finds the joints in the visual tokenizer's codes, so that its encoder learns to keep them there."""
 
     def __init__(self, channels: int, dim: int = 96) -> None:
@@ -113,43 +110,3 @@ class CodeReader(nn.Module):
         """Codes (B, c, K, h, w) and targets (B, K, 2, 22, 3) → what `KeypointHead.loss` gives."""
         hidden = self.grid(self.input(codes)).flatten(2).transpose(1, 2)
         return self.head.loss(hidden, targets, *codes.shape[-2:])
-
-
-def rows_from_codes(codes: Tensor, dim: int, seed: int = 0) -> Tensor:
-    """Embeddings under which ids with near codes are near.
-
-    Args:
-        codes: (N, c) the quantiser's code of every id.
-        dim: width of a row.
-        seed: of the random directions.
-
-    Returns:
-        (N, dim), mean square 1: per channel a random direction times the code, and a random vector per level.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.zeros(len(codes), dim)
-    for channel in codes.cpu().float().T:
-        levels, level = channel.unique(return_inverse=True)
-        straight = (channel - channel.mean()) / channel.std().clamp_min(1e-6)
-        rows += straight[:, None] * torch.randn(dim, generator=generator)
-        rows += 0.5 * torch.randn(len(levels), dim, generator=generator)[level]
-    return rows / rows.square().mean().sqrt()
-
-
-@torch.no_grad()
-def start_from_codes(model: UniMoTransformer, visual_codes: Tensor, motion_codes: Tensor, seed: int = 0) -> None:
-    """Starts embeddings and heads from the quantisers' codes, so that ids with near codes begin alike.
-
-    Args:
-        model: fresh; the heads and the motion embedding keep their spread, visual embeddings get a larger one.
-        visual_codes, motion_codes: (N, c) the code of every id.
-        seed: of the random directions.
-    """
-    for codes, embedding, head in (
-        (visual_codes, model.tok_embeddings.weight, model.output.weight),
-        (motion_codes, model.motion_embeddings.weight, model.motion_output.weight),
-    ):
-        rows = rows_from_codes(codes, model.config.dim, seed)
-        spread = _VISUAL_SPREAD if embedding is model.tok_embeddings.weight else float(embedding.std())
-        embedding[: len(codes)] = spread * rows
-        head.copy_(float(head.std()) * rows)
