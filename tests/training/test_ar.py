@@ -145,18 +145,30 @@ def test_a_resumed_run_ends_at_the_same_weights(tmp_path) -> None:
         assert torch.equal(value, resumed.model.state_dict()[key]), key
 
 
-def test_reading_steps_hold_the_condition_and_two_frames_of_random_codes() -> None:
+def test_reading_steps_hold_the_condition_and_two_frames_of_foreign_codes() -> None:
     task = task_of(reading_steps=3, reading_batch=6, reading_frames=2, keypoint_weight=1.0, keypoint_layer=1)
     batch, layout = task.batch(2), task.layouts["v2m"]
     inputs, labels = batch["v2m"]
     motion = layout.motion_positions
     assert set(batch) == {"names", "v2m", "keep"} and len(inputs) == 6
-    assert (inputs[:, motion] != labels[:, motion]).float().mean() > 0.9
+    assert (inputs[:, motion] != labels[:, motion]).float().mean() > 0.6
     assert batch["keep"][: layout.condition_length].tolist() == list(range(layout.condition_length))
     assert len(batch["keep"]) in (layout.condition_length + 71, layout.condition_length + 72)
     loss, numbers = task.loss(batch)
     assert torch.isfinite(loss) and numbers["v2m.keypoint_loss"] > 0
     assert "keep" not in task.batch(3) and "i2vm" in task.batch(3)
+
+
+def test_foreign_frames_are_random_or_another_clips() -> None:
+    task = task_of(reading_steps=1, reading_batch=64)
+    inputs, labels = task.batch(0)["v2m"]
+    layout = task.layouts["v2m"]
+    known = {row.tobytes() for row in task.train.motion_ids.reshape(-1, 36).astype(np.int64)}
+    foreign, own = layout.invert(inputs)[1], layout.invert(labels)[1]
+    others = [all(frame.numpy().tobytes() in known for frame in clip) for clip in foreign]
+    assert 0.3 < np.mean(others) < 0.7
+    changed = [bool((a != b).any()) for a, b in zip(foreign, own, strict=True)]
+    assert np.mean(changed) > 0.8  # another clip is now and then the same one: the pack has eight
 
 
 def test_reading_comes_back_every_so_many_steps() -> None:

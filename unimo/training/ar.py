@@ -29,12 +29,12 @@ class ArDataConfig:
         visual_noise: share of the condition's visual ids replaced at random, so that no single id is relied on.
         motion_noise: share of the motion ids at the input (never of the labels) replaced at random, so that the model
             looks at the video instead of copying its own last codes, which at inference may be wrong.
-        frame_noise: video-to-motion only: largest share of motion frames whose input codes are all random, drawn anew
-            for every sequence. Without it only the first frame of a clip has to be read from the video, since every
-            later one is easier to guess from the frame before.
+        frame_noise: video-to-motion only: largest share of motion frames whose input codes are not the clip's but
+            random or another clip's, drawn anew for every sequence. Without it only the first frame of a clip has to be
+            read from the video, since every later one is easier to guess from the frame before.
         validation_clips: clips of the validation pack that are scored.
-        reading_steps: the first steps teach only to read: video-to-motion alone, every motion code at the input random,
-            and of the motion frames only `reading_frames`, which makes sequences short.
+        reading_steps: the first steps teach only to read: video-to-motion alone, no motion frame at the input is the
+            clip's, and only `reading_frames` of them are there, which makes sequences short.
         reading_every: after them every so many steps is one more such step, lest reading fade; 0 means none.
         reading_batch, reading_frames: clips of such a step and motion frames of each.
         keypoint_weight: video-to-motion: weight of finding the 22 joints and their depth in the grid of visual
@@ -118,21 +118,32 @@ class ArTask:
         data, layout = self.config.data, self.layouts["v2m"]
         rows = rng.integers(len(self.train), size=data.reading_batch)
         frames = rng.choice(layout.frames, size=min(data.reading_frames, layout.frames), replace=False)
-        sequences = self._sequences("v2m", self.train, rows, rng, all_random=True)
+        sequences = self._sequences("v2m", self.train, rows, rng, all_foreign=True)
         return {"names": rows.tolist(), "v2m": sequences, "keep": layout.reading_positions(sorted(frames.tolist()))}
 
     def _sequences(
-        self, task: str, pack: TokenPack, rows: np.ndarray, rng: np.random.Generator, all_random: bool = False
+        self, task: str, pack: TokenPack, rows: np.ndarray, rng: np.random.Generator, all_foreign: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """(noisy input tokens, labels), both (B,S); with `all_random` no motion code at the input is the clip's."""
+        """(noisy input tokens, labels), both (B,S); with `all_foreign` no motion frame at the input is the clip's."""
         data, model, layout = self.config.data, self.config.model, self.layouts[task]
         visual, motion, labels = self._clean(task, pack, rows)
         visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
-        motion = _with_noise(motion, 1.0 if all_random else data.motion_noise, model.motion_ids, rng)
-        if task == "v2m" and not all_random:
-            shares = data.frame_noise * rng.random((len(rows), 1, 1))
-            motion = _with_noise(motion, np.broadcast_to(shares, (*motion.shape[:2], 1)), model.motion_ids, rng)
+        motion = _with_noise(motion, data.motion_noise, model.motion_ids, rng)
+        if task == "v2m":
+            shares = np.ones((len(rows), 1, 1)) if all_foreign else data.frame_noise * rng.random((len(rows), 1, 1))
+            motion = self._with_foreign_frames(motion, shares, pack, rng)
         return layout.build(visual, motion).to(self.device), labels.to(self.device)
+
+    def _with_foreign_frames(
+        self, motion: Tensor, shares: np.ndarray, pack: TokenPack, rng: np.random.Generator
+    ) -> Tensor:
+        """Replaces whole frames, about `shares (B,1,1)` of them: in half of the clips by random codes, in the others by
+        those of another clip, which no look at the codes alone gives away."""
+        replaced = rng.random((*motion.shape[:2], 1)) < shares
+        others = pack.motion_ids[rng.integers(len(pack), size=len(motion))].astype(np.int64)
+        noise = rng.integers(self.config.model.motion_ids, size=motion.shape)
+        foreign = np.where(rng.random((len(motion), 1, 1)) < 0.5, others, noise)
+        return torch.where(torch.from_numpy(replaced), torch.from_numpy(foreign), motion)
 
     def _clean(self, task: str, pack: TokenPack, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Visual ids (B,K,h,w), motion ids (B,T,36) and the tokens (B,S) of clips."""
@@ -193,8 +204,7 @@ def _numbers(task: str, loss: ARLoss) -> dict[str, float]:
     return numbers
 
 
-def _with_noise(ids: Tensor, share: float | np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
-    """Replaces about `share` of the ids by random ones; an array decides for whole slices where it is 1 wide."""
-    shape = share.shape if isinstance(share, np.ndarray) else ids.shape
-    replaced = torch.from_numpy(rng.random(shape) < share)
+def _with_noise(ids: Tensor, share: float, size: int, rng: np.random.Generator) -> Tensor:
+    """Replaces about `share` of the ids by random ones."""
+    replaced = torch.from_numpy(rng.random(ids.shape) < share)
     return torch.where(replaced, torch.from_numpy(rng.integers(size, size=ids.shape)), ids)
