@@ -71,7 +71,7 @@ def test_missing_bundles_say_where_we_looked(checkout: Path, monkeypatch: pytest
         assets.bundle_path("huge")
     assert str(checkout / "assets/bundles/huge") in str(error.value)
     assert "'mini' (shipped), 'debug' (random weights), a folder, or a Hugging Face id owner/name" in str(error.value)
-    with pytest.raises(MissingAssetError, match="There is no bundle './no/where'"):
+    with pytest.raises(MissingAssetError, match="there is no bundle './no/where'"):
         assets.bundle_path("./no/where")
 
 

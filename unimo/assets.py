@@ -107,7 +107,7 @@ def bundle_path(name_or_path: str | Path) -> Path:
         return _fetch_from_hub(name)
     looked = ", ".join([str(path.absolute()), *(str(folder / name) for folder in shipped if not path.is_absolute())])
     raise MissingAssetError(
-        f"There is no bundle {name!r}.",
+        f"there is no bundle {name!r}",
         looked,
         "'mini' (shipped), 'debug' (random weights), a folder, or a Hugging Face id owner/name",
     )

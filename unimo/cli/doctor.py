@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from unimo.cli import common as c
 from unimo.errors import MissingAssetError, UniMoError
@@ -13,7 +13,7 @@ from unimo.errors import MissingAssetError, UniMoError
 
 def doctor() -> None:
     """Checks rendering, weights, bodies, codecs and devices; exits with 2 when something required is missing."""
-    table = Table("what", "state", "detail")
+    table = Table("what", "state", Column("detail", overflow="fold"))
     failed = 0
     for name, required, check in CHECKS:
         try:

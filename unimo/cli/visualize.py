@@ -38,7 +38,8 @@ def visualize(
     exports = c.split_exports(export)
     target = output or motion.with_name(f"{motion.stem}_view.mp4")
     if target.suffix.lower() != ".mp4":
-        raise InputError(f"the output is a video, so it ends in .mp4, not '{target.suffix}'", str(target))
+        what = f"the output is one video file that ends in .mp4, not {target.name!r}"
+        raise InputError(what, str(target), f"--output {target.with_suffix('.mp4')}")
     loaded = load_motion(motion)
     if viewer:
         _serve(loaded, port)
