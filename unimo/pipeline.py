@@ -287,8 +287,8 @@ def check_device(device: str) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
-    # torch's errors for an unknown name, a build without CUDA, and a device type without kernels, in this order
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    # torch raises the first for an unknown name or a device type without kernels, the second for a build without CUDA
+    except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"the device {device!r} cannot be used ({reason})", None, "--device cpu") from error
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import shutil
 from pathlib import Path
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 
 from unimo.bundle import load_bundle
-from unimo.cli.capture import find_videos, output_folders
+from unimo.cli.capture import capture, find_videos, output_folders
 from unimo.cli.evaluate import parse_seeds
 from unimo.cli.main import run
+from unimo.cli.train import app
 from unimo.config import to_dict
 from unimo.errors import InputError
 from unimo.media.images import write_image
 from unimo.media.video import probe, write_video
+from unimo.pipeline import CAPTURE_SAMPLES
+from unimo.training.chain import ChainConfig
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +217,10 @@ def test_the_options_are_these() -> None:
     assert set(commands["train"].commands) == {"motion-tokenizer", "visual-tokenizer", "ar"}
     assert set(commands["evaluate"].commands) == {"tokenizer", "capture", "generate"}
     assert set(commands["bundle"].commands) == {"info", "verify"}
+
+
+def test_defaults_on_the_command_line_are_those_of_the_code() -> None:
+    assert inspect.signature(capture).parameters["num_samples"].default == CAPTURE_SAMPLES
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert inspect.signature(command.callback).parameters["clips"].default == ChainConfig.clips
