@@ -9,13 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from unimo.motion.batches import mirror_features
 from unimo.motion.features import (
     FEATURE_SLICES,
     features_to_motion,
     from_features,
     motion_to_features,
+    rotation_form,
     rotations_to_features,
     to_features,
+    with_rotation_form,
 )
 
 
@@ -36,6 +39,50 @@ def test_features_have_an_exact_inverse(seed, frames, lead):
     torch.testing.assert_close(parts["transl"], transl, atol=1e-5, rtol=0)
     again = rotations_to_features(parts["rotations"], parts["betas"], parts["transl"])
     torch.testing.assert_close(again, features, atol=1e-5, rtol=0)
+
+
+FORMS = {"sixd": 145, "matrix": 211, "axis_angle": 79}
+
+
+def random_motion(seed: int, frames: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    pose = torch.randn(2, frames, 21, 3, generator=generator)
+    orient, betas = torch.randn(2, frames, 3, generator=generator), torch.randn(2, frames, 10, generator=generator)
+    return to_features(pose, betas, orient, 3 * torch.randn(2, frames, 3, generator=generator))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([1, 2, 17]), st.sampled_from(["random", "mirrored", "static"]))
+def test_every_form_of_rotations_comes_back(form, seed, frames, kind):
+    features = random_motion(seed, frames)
+    if kind == "mirrored":
+        features = mirror_features(features)
+    if kind == "static":
+        still = from_features(features[:, :1].expand(-1, frames, -1))
+        features = rotations_to_features(
+            still["rotations"], still["betas"], still["transl"][:, :1].repeat(1, frames, 1)
+        )
+        assert features[:, 1:, FEATURE_SLICES["translation"]].abs().max() == 0 if frames > 1 else True
+    written = with_rotation_form(features, form)
+    assert written.shape == (2, frames, FORMS[form]) and rotation_form(FORMS[form]) == form
+    parts = from_features(written)
+    again = rotations_to_features(parts["rotations"], parts["betas"], parts["transl"], form)
+    torch.testing.assert_close(again, written, atol=1e-5, rtol=0)
+    torch.testing.assert_close(with_rotation_form(again, "sixd"), features, atol=1e-5, rtol=0)
+
+
+def test_a_mirror_image_of_a_mirror_image_is_the_motion():
+    features = random_motion(3, 5)
+    torch.testing.assert_close(mirror_features(mirror_features(features)), features, atol=1e-5, rtol=0)
+    assert (mirror_features(features) - features).abs().max() > 0.1
+
+
+def test_matrices_become_rotations_unless_told_to_stay():
+    written = with_rotation_form(random_motion(4, 2), "matrix") + 0.1
+    rotations = from_features(written)["rotations"]
+    torch.testing.assert_close(rotations @ rotations.mT, torch.eye(3).expand_as(rotations), atol=1e-5, rtol=0)
+    assert torch.equal(from_features(written, project=False)["rotations"][:, :, 1:].flatten(-3), written[..., :189])
 
 
 def test_the_layout_is_the_documented_one():
@@ -73,5 +120,5 @@ def test_a_motion_survives_a_long_clip(make_motion):
 
 
 def test_a_wrong_width_is_refused():
-    with pytest.raises(ValueError, match="expected 145 features a frame, got 144"):
+    with pytest.raises(ValueError, match="expected 145 or 211 or 79 features a frame, got 144"):
         from_features(torch.zeros(3, 144))

@@ -7,12 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
+from motion_tokenizer import MotionTokenizerConfig
 from unimo.bundle import load_bundle
 from unimo.errors import InputError
+from unimo.metrics.pose import pa_mpjpe_mm
 from unimo.motion.frames import joint_positions
 from unimo.motion.motion import Motion
 from unimo.motion.tokenizer import MotionTokenizer, join
+from unimo.pipeline import UniMoPipeline
+from unimo.synth.gait import gait_library
 
 
 class Lossless(torch.nn.Module):
@@ -21,11 +26,13 @@ class Lossless(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.features = torch.zeros(0)
+        self.features = torch.zeros(0, 17, 145)
+        self.config = MotionTokenizerConfig()
 
     def encode(self, features: torch.Tensor) -> torch.Tensor:
-        self.features = features
-        return torch.arange(len(features))[:, None, None].expand(-1, features.shape[1], 36)
+        first = len(self.features)
+        self.features = torch.cat([self.features, features])
+        return torch.arange(first, len(self.features))[:, None, None].expand(-1, features.shape[1], 36)
 
     def decode(self, ids: torch.Tensor) -> torch.Tensor:
         return self.features[ids[:, 0, 0]]
@@ -60,15 +67,14 @@ def test_a_motion_of_any_length_comes_back(frames: int) -> None:
 
 def test_tokens_see_the_canonical_camera_not_the_source() -> None:
     """The same picture of a person twice as far with twice the focal length has the same tokens."""
-    model = Lossless()
-    tokenizer = wrapper(model)
     seen = []
     for focal in (100.0, 200.0):
         motion = walk(17, focal=focal)
         pelvis = joint_positions(motion)[:, 0]
         transl = motion.transl.copy()
         transl[:, 2] += pelvis[:, 2] * (focal / 100 - 1)
-        tokenizer.encode(replace(motion, transl=transl))
+        model = Lossless()
+        wrapper(model).encode(replace(motion, transl=transl))
         seen.append(model.features)
     assert torch.allclose(*seen, atol=1e-5)
 
@@ -119,3 +125,57 @@ def test_samples_of_a_window_are_averaged() -> None:
     assert len(tokenizer.decode_windows(ids, 1.0, 3)) == 2
     with pytest.raises(InputError, match="6 rows of ids are no whole windows of 4 samples each"):
         tokenizer.features(ids, 4)
+
+
+def test_a_batch_of_motions_gives_what_each_gives_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = wrapper(load_bundle("debug").motion_tokenizer)
+    motions = [walk(40), walk(5), walk(18, focal=80.0)]
+    together = tokenizer.encode_batch(motions)
+    assert [len(tokens.spans) for tokens in together] == [3, 1, 2]
+    decoded = tokenizer.decode_batch(together)
+    monkeypatch.setattr("unimo.motion.tokenizer._BATCH", 2)
+    for motion, tokens, back in zip(motions, tokenizer.encode_batch(motions), decoded, strict=True):
+        alone = tokenizer.encode(motion)
+        assert torch.equal(alone.ids, tokens.ids) and alone.focal == tokens.focal
+        assert np.allclose(joint_positions(tokenizer.reconstruct(motion)), joint_positions(back), atol=1e-5)
+
+
+def test_usage_of_the_codebook() -> None:
+    tokenizer = wrapper(load_bundle("debug").motion_tokenizer)
+    tokens = replace(tokenizer.encode(walk(17)), ids=torch.tensor([[[0, 1], [2, 3]]]))
+    usage = tokenizer.codebook_usage([tokens, tokens])
+    assert usage.counts.shape == (512,) and usage.counts[:5].tolist() == [2, 2, 2, 2, 0]
+    assert usage.share == pytest.approx(4 / 512) and usage.perplexity == pytest.approx(4)
+
+
+def turned_camera(motion: Motion) -> Motion:
+    """The same motion seen by a camera that stands elsewhere and is turned by 40 degrees about the vertical."""
+    turn = Rotation.from_euler("y", 40, degrees=True).as_matrix()
+    pelvis = joint_positions(motion)[:, 0]
+    moved = (pelvis - pelvis.mean(0)) @ turn.T + pelvis.mean(0) + np.array([0.3, 0.1, 0.5])
+    orient = (Rotation.from_matrix(turn) * Rotation.from_rotvec(motion.global_orient)).as_rotvec()
+    rest = pelvis - motion.transl
+    return replace(motion, global_orient=orient, transl=moved - rest)
+
+
+def test_another_camera_changes_tokens_but_hardly_the_error_of_the_pose() -> None:
+    tokenizer = UniMoPipeline.from_pretrained("mini").motion_tokenizer
+    intrinsics = np.array([[150.0, 0, 64], [0, 150, 64], [0, 0, 1]])
+    camera = Rotation.from_euler("x", 180, degrees=True).as_matrix()
+    errors = {"seen": [], "turned": []}
+    for named in gait_library(count=8, seed=1, seconds=1.2, fps=15.0):
+        world = named.motion
+        pelvis = joint_positions(world)[:, 0]
+        orient = (Rotation.from_matrix(camera) * Rotation.from_rotvec(world.global_orient)).as_rotvec()
+        place = (pelvis - pelvis.mean(0)) @ camera.T + np.array([0, 0, 3.0])
+        motion = replace(
+            world, axes="camera", intrinsics=intrinsics, global_orient=orient, transl=place - (pelvis - world.transl)
+        )
+        other = turned_camera(motion)
+        ids = [tokenizer.encode(item).ids for item in (motion, other)]
+        assert (ids[0] != ids[1]).float().mean() > 0.2
+        for key, item in zip(errors, (motion, other), strict=True):
+            joints = [torch.from_numpy(joint_positions(x)) for x in (tokenizer.reconstruct(item), item)]
+            errors[key].append(float(pa_mpjpe_mm(*joints).mean()))
+    means = {key: float(np.mean(value)) for key, value in errors.items()}
+    assert max(means.values()) < 45 and means["turned"] == pytest.approx(means["seen"], rel=0.25), means

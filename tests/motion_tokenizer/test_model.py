@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from motion_tokenizer import MotionTokenizerConfig, MotionVQVAE
+from motion_tokenizer import MotionTokenizerConfig, MotionVQVAE, PartwiseVQVAE, build_motion_tokenizer, chunks
+from motion_tokenizer.partwise import PARTS, part_channels
 
 TINY = dict(
     widths=(24, 16, 16, 8), residual_layers=1, dilation_growth=1, codebook_size=32, codebook_dim=4,
@@ -71,6 +72,61 @@ def test_causal_model_does_not_look_ahead_and_the_plain_one_does():
         out = model.decoders(code[0]), model.decoders(torch.cat([code[0][..., : 5 * 36], code[1][..., 5 * 36 :]], -1))
         same_out = torch.allclose(out[0][..., :5], out[1][..., :5])
         assert (same_code, same_out) == (causal, causal)
+
+
+def with_live_residuals(model: MotionVQVAE) -> MotionVQVAE:
+    """Residual branches start at zero: weights under which every layer counts."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5, generator=generator)
+    return model.eval()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("rule", [{}, {"dilation_growth": 3, "residual_layers": 2, "resample_kernel_factor": 1}])
+@torch.no_grad()
+def test_a_long_clip_in_chunks_is_the_whole_clip(causal, rule, monkeypatch):
+    model = with_live_residuals(tiny(causal=causal, **rule))
+    x = features(batch=1, frames=150)
+    ids = model.encode(x)
+    whole = model.decode(ids)
+    lengths = []
+    monkeypatch.setattr(chunks, "CHUNK_FRAMES", 20)
+    monkeypatch.setattr(
+        model.encoder, "forward", lambda part, run=model.encoder.forward: lengths.append(part) or run(part)
+    )
+    assert torch.equal(model.encode(x), ids)
+    torch.testing.assert_close(model.decode(ids), whole, atol=1e-5, rtol=0)
+    halo = chunks.receptive_frames(model.config)
+    assert max(part.shape[-1] for part in lengths) <= 20 + 2 * halo < 150
+
+
+@torch.no_grad()
+def test_receptive_field_is_no_smaller_than_what_the_network_sees():
+    for changes in ({}, {"causal": True}, {"residual_layers": 2}):
+        model = with_live_residuals(tiny(**changes))
+        halo, x = chunks.receptive_frames(model.config), features(batch=1, frames=150)
+        other = x.clone()
+        other[:, 75] += 1
+        changed = (model._encoded(x) - model._encoded(other)).abs().amax(-1)[0].unflatten(0, (150, 36)).amax(-1)
+        codes = torch.randn(1, 150 * 36, 8, generator=torch.Generator().manual_seed(0))
+        moved = codes.clone()
+        moved[:, 75 * 36 : 76 * 36] += 1
+        changed = changed + (model._decoded(codes) - model._decoded(moved)).abs().amax(-1)[0]
+        seen = changed.nonzero()[:, 0]
+        assert 75 - halo <= int(seen.min()) and int(seen.max()) <= 75 + halo
+        assert int(seen.max()) > 75 + halo // 4
+
+
+def test_base_has_the_papers_size():
+    counts = MotionVQVAE(MotionTokenizerConfig(codebook_update="gradient")).parameter_counts()
+    assert counts == {
+        "encoder": 23_379_968, "codebook": 262_144, "pose decoder": 24_196_222, "shape decoder": 24_136_714,
+        "orientation decoder": 24_134_662, "translation decoder": 24_133_123,
+    }  # fmt: skip
+    # the paper says 123.13 M
+    assert sum(counts.values()) == pytest.approx(123.13e6, rel=0.025)
 
 
 def train_step(model: MotionVQVAE, optimizer: torch.optim.Optimizer, step: int) -> float:
@@ -181,3 +237,34 @@ def test_without_quantisation_the_codebook_is_left_alone():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(tiny())
+
+
+PARTWISE = {"partwise": True, "strides": (1, 1, 2, 2), "widths": (16, 16, 16, 16)}
+
+
+def test_parts_cover_every_channel_once():
+    channels = part_channels((126, 10, 6, 3))
+    assert sorted(c for part in channels for c in part) == list(range(145))
+    # left and right hip are lower body, the first spine joint upper
+    assert channels[0][:12] == list(range(12)) and 12 in channels[1] and channels[3] == [142, 143, 144]
+
+
+@pytest.mark.parametrize("frames", [1, 4, 17])
+def test_partwise_baseline_compresses_time_and_learns(frames):
+    torch.manual_seed(0)
+    model = build_motion_tokenizer(MotionTokenizerConfig(**{**TINY, **PARTWISE}))
+    assert isinstance(model, PartwiseVQVAE) and list(model.parameter_counts()) == list(PARTS)
+    x = features(batch=4, frames=frames)
+    output = model(x)
+    assert output.features.shape == x.shape and output.ids.shape == (4, model.num_tokens(frames), 4)
+    assert torch.equal(output.ids // 32, torch.arange(4).expand_as(output.ids)) and model.num_ids == 128
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    losses = [train_step(model, optimizer, 0) for _ in range(12)]
+    assert losses[-1] < losses[0]
+
+
+def test_each_model_refuses_the_others_configuration():
+    with pytest.raises(ValueError, match="build_motion_tokenizer"):
+        MotionVQVAE(MotionTokenizerConfig(partwise=True))
+    with pytest.raises(ValueError, match="build_motion_tokenizer"):
+        PartwiseVQVAE(MotionTokenizerConfig())

@@ -10,18 +10,15 @@ import torch
 
 from motion_tokenizer import MotionTokenizerConfig
 from unimo.body import load_body
-from unimo.motion.features import FEATURE_SLICES, from_features
+from unimo.evaluation.reconstruction import reconstruction_metrics
+from unimo.motion.features import FEATURE_SLICES, from_features, with_rotation_form
 from unimo.motion.motion import Motion
 from unimo.synth.scene import SceneConfig
+from unimo.training.body_losses import BODY_LOSSES, BodyLosses
 from unimo.training.config import OptimizationConfig
 from unimo.training.loop import Trainer
-from unimo.training.motion_pool import MotionDataConfig, MotionPool, scene_features
-from unimo.training.motion_tokenizer import (
-    MotionLossConfig,
-    MotionTokenizerTask,
-    MotionTokenizerTrainingConfig,
-    reconstruction_metrics,
-)
+from unimo.training.motion_pool import MotionDataConfig, MotionPool, MotionWindows, scene_features
+from unimo.training.motion_tokenizer import MotionLossConfig, MotionTokenizerTask, MotionTokenizerTrainingConfig
 
 SCENE = SceneConfig(frames=5, fps=15, side=32)
 DATA = MotionDataConfig(windows=6, validation_windows=4)
@@ -57,7 +54,7 @@ def training_config(**loss) -> MotionTokenizerTrainingConfig:
 
 
 def task_of(library, **loss) -> MotionTokenizerTask:
-    return MotionTokenizerTask(training_config(**loss), library, library, SCENE, 1.2)
+    return MotionTokenizerTask(training_config(**loss), MotionWindows.draw(library, library, SCENE, 1.2, DATA))
 
 
 def test_without_variation_the_pool_gives_back_its_windows_or_their_mirror_images(library):
@@ -111,7 +108,69 @@ def test_metrics_of_a_perfect_and_of_a_shifted_reconstruction(library):
     assert metrics["mpjpe_mm"] < 1e-2 and metrics["root_drift_mm"] < 1e-2
     drifting = features.clone()
     drifting[:, 1:, 142] += 0.01
-    assert reconstruction_metrics(drifting, features)["root_drift_mm"] == pytest.approx(40, abs=0.1)
+    numbers = reconstruction_metrics(drifting, features)
+    assert numbers["root_drift_mm"] == pytest.approx(40, abs=0.1)
+    assert numbers["pve_mm"] < 1e-2 and numbers["accel_mm_per_frame2"] < 1e-2
+
+
+def test_a_bent_elbow_moves_the_vertices_of_the_arm(library):
+    features = task_of(library).validation
+    bent = features.clone()
+    bent[..., 6 * 17 : 6 * 18] = torch.tensor([0.0, 1, 0, -1, 0, 0])
+    numbers = reconstruction_metrics(bent, features)
+    assert numbers["pve_mm"] > 5 and numbers["mpjpe_mm"] > 5 and numbers["root_drift_mm"] < 1e-2
+
+
+def test_windows_may_have_a_length_of_their_own(library):
+    windows = MotionWindows.draw(library, library, SCENE, 1.2, replace(DATA, frames=8))
+    assert windows.validation.shape[1:] == (8, 145)
+    assert windows.pool.batch(2, torch.Generator().manual_seed(0)).shape == (2, 8, 145)
+
+
+@pytest.mark.parametrize("form", ["sixd", "matrix", "axis_angle"])
+def test_body_losses_are_zero_for_the_truth_and_know_what_they_are_for(library, form):
+    features = with_rotation_form(task_of(library).validation, form)
+    losses = BodyLosses("open")
+    assert all(float(value) < 1e-3 for value in losses(features, features, BODY_LOSSES).values())
+    assert list(losses(features, features, {"drift": 1.0})) == ["drift"]
+    drifting = features.clone()
+    drifting[:, 1:, -3] += 0.01
+    numbers = losses(drifting, features, BODY_LOSSES)
+    assert float(numbers["joints"]) < 1e-3 and float(numbers["vertices"]) < 1e-3
+    # a third of 0, 1, 2, 3, 4 cm on average, in units of 10 cm
+    assert float(numbers["drift"]) == pytest.approx(0.02 / 3 / 0.1, rel=1e-3)
+
+
+def test_contact_counts_standing_feet_only(library):
+    still = task_of(library).validation[:1]
+    still = still[:, :1].expand(-1, 5, -1).clone()
+    still[:, 1:, 142:] = 0
+    sliding = still.clone()
+    sliding[:, 1:, 142] += 0.03
+    losses = BodyLosses("open")
+    # every foot stands in truth: 3 cm a frame on one of three axes, in units of 1 cm
+    assert float(losses(sliding, still, {"contact"})["contact"]) == pytest.approx(1, rel=1e-3)
+    # in truth every foot moves: nothing to hold
+    assert float(losses(still, sliding, {"contact"})["contact"]) == 0
+
+
+@pytest.mark.parametrize("form", ["matrix", "axis_angle"])
+def test_other_forms_of_rotations_train(library, form, tmp_path):
+    dims = {"matrix": (189, 10, 9, 3), "axis_angle": (63, 10, 3, 3)}[form]
+    config = training_config(joints=1.0, drift=1.0, contact=0.1, vertices=0.1)
+    config = replace(config, model=replace(config.model, expert_dims=dims))
+    task = MotionTokenizerTask(config, MotionWindows.draw(library, library, SCENE, 1.2, DATA))
+    metrics = Trainer(task, config.optimization, tmp_path).run()
+    assert np.isfinite(metrics["mpjpe_mm"]) and metrics["mpjpe_mm"] < 1000
+
+
+def test_the_step_that_starts_the_codebook_sees_enough_vectors(library):
+    task = task_of(library, quantize_after=2)
+    # 32 codes x 8 vectors fit into 2 windows of 5 frames x 36: the batch of 4 will do
+    assert len(task.batch(2)["features"]) == 4
+    few = replace(task.config, model=replace(task.config.model, strides=(1, 1, 1, 1)))
+    task = MotionTokenizerTask(few, MotionWindows.draw(library, library, SCENE, 1.2, DATA))
+    assert [len(task.batch(step)["features"]) for step in (1, 2, 3)] == [4, 52, 4]
 
 
 def test_a_run_starts_the_codebook_when_told_and_resumes_to_the_same_numbers(library, tmp_path):

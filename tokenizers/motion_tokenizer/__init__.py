@@ -7,5 +7,13 @@ from __future__ import annotations
 
 from .config import EXPERTS, MotionTokenizerConfig
 from .model import MotionVQVAE, MotionVQVAEOutput
+from .partwise import PartwiseVQVAE
 
-__all__ = ["EXPERTS", "MotionTokenizerConfig", "MotionVQVAE", "MotionVQVAEOutput"]
+__all__ = [
+    "EXPERTS", "MotionTokenizerConfig", "MotionVQVAE", "MotionVQVAEOutput", "PartwiseVQVAE", "build_motion_tokenizer",
+]  # fmt: skip
+
+
+def build_motion_tokenizer(config: MotionTokenizerConfig) -> MotionVQVAE | PartwiseVQVAE:
+    """The paper's model or, if `partwise`, the baseline beside it."""
+    return PartwiseVQVAE(config) if config.partwise else MotionVQVAE(config)

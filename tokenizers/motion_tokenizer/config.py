@@ -33,12 +33,15 @@ class MotionTokenizerConfig:
         codebook_decay: decay of the moving averages.
         dead_code_threshold: a code whose moving count is below this is replaced by a random encoder output; 0 = never.
         kmeans_init: start the codebook by k-means on the first quantised training batch.
-        commitment_weight: lambda of eq. 5.
+        commitment_weight: lambda of eq. 5 (the distance is squared, as in every VQ-VAE that the paper follows).
         codebook_weight: weight of eq. 5's codebook term ("gradient" only).
         velocity_weight: weight of the L1 term on first differences.
         acceleration_weight: weight of the L1 term on second differences.
         neighbour_code_noise: fraction of training ids replaced by one of the eight nearest codes before decoding.
         random_code_noise: fraction of training ids replaced by any code before decoding.
+        partwise: not the paper's network but the baseline of its table 1, in SOLAMI's manner: lower body, upper body,
+            root and translation have an encoder, a codebook and a decoder each, and `strides` *compress* time. Built by
+            `build_motion_tokenizer` only.
     """
 
     expert_dims: tuple[int, ...] = (126, 10, 6, 3)
@@ -63,6 +66,7 @@ class MotionTokenizerConfig:
     acceleration_weight: float = 1.0
     neighbour_code_noise: float = 0.0
     random_code_noise: float = 0.0
+    partwise: bool = False
 
     def __post_init__(self) -> None:
         if len(self.expert_dims) != len(EXPERTS) or len(self.expert_scale) != len(EXPERTS):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .config import EXPERTS
+from .config import EXPERTS, MotionTokenizerConfig
 
 
 def reconstruction_losses(predicted: Tensor, target: Tensor, expert_dims: tuple[int, ...]) -> dict[str, Tensor]:
@@ -37,3 +37,27 @@ def reconstruction_losses(predicted: Tensor, target: Tensor, expert_dims: tuple[
             acceleration = acceleration + rows.diff(n=2, dim=1).abs().mean()
     losses["reconstruction"] = torch.stack(list(losses.values())).sum()
     return {**losses, "velocity": velocity, "acceleration": acceleration}
+
+
+def training_losses(
+    predicted: Tensor, target: Tensor, code_losses: dict[str, Tensor], config: MotionTokenizerConfig
+) -> dict[str, Tensor]:
+    """All terms of the leaf and their weighted sum.
+
+    Args:
+        predicted, target: (B, T, D) normalised features.
+        code_losses: "commitment" and "codebook" of the quantiser.
+        config: the weights.
+
+    Returns:
+        `reconstruction_losses`, `code_losses` and "total".
+    """
+    losses = {**reconstruction_losses(predicted, target, config.expert_dims), **code_losses}
+    losses["total"] = (
+        losses["reconstruction"]
+        + config.velocity_weight * losses["velocity"]
+        + config.acceleration_weight * losses["acceleration"]
+        + config.commitment_weight * losses["commitment"]
+        + config.codebook_weight * losses["codebook"]
+    )
+    return losses

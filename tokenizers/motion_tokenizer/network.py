@@ -1,8 +1,9 @@
 """The convolutional encoder and expert decoder of the motion tokenizer (paper section 3.1, supplement A).
 
-In: channels-first sequences, (B, D, T) into the encoder, (B, C, T*s) into a decoder, with s the product of the strides.
-Out: (B, C, T*s) from the encoder, (B, D_expert, T) from a decoder. No normalisation layers, so any length works,
-and, if `causal`, frame t sees frames <= t only. Residual branches start at zero.
+In: channels-first sequences, (B, D, T) into the encoder, (B, C, T*s) into a decoder, with s the product of the strides
+(T/s if `partwise`, whose strides compress time). Out: (B, C, T*s) from the encoder, (B, D_expert, T) from a decoder.
+No normalisation layers, so any length works, and, if `causal`, frame t sees frames <= t only. Residual branches start
+at zero.
 """
 
 from __future__ import annotations
@@ -63,16 +64,30 @@ def _residual_block(channels: int, config: MotionTokenizerConfig) -> list[nn.Mod
     ]
 
 
-class MotionEncoder(nn.Module):
-    """Blocks of a transposed convolution and residual layers; time grows by each stride in turn."""
+def _resample(
+    channels_in: int, channels_out: int, stride: int, config: MotionTokenizerConfig, expand: bool
+) -> nn.Module:
+    """One change of rate."""
+    kernel = stride * config.resample_kernel_factor
+    if expand:
+        return ExpandingConv(channels_in, channels_out, kernel, stride, causal=config.causal)
+    return PaddedConv(channels_in, channels_out, kernel, stride=stride, causal=config.causal)
 
-    def __init__(self, config: MotionTokenizerConfig) -> None:
+
+class MotionEncoder(nn.Module):
+    """Blocks of a (transposed) convolution and residual layers; time grows by each stride in turn.
+
+    Args:
+        config: sizes.
+        channels_in: feature channels; default all of them.
+    """
+
+    def __init__(self, config: MotionTokenizerConfig, channels_in: int | None = None) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        channels = config.feature_dim
+        channels = channels_in or config.feature_dim
         for stride, width in zip(config.strides, config.widths, strict=True):
-            kernel = stride * config.resample_kernel_factor
-            layers.append(ExpandingConv(channels, width, kernel, stride, causal=config.causal))
+            layers.append(_resample(channels, width, stride, config, expand=not config.partwise))
             layers.extend(_residual_block(width, config))
             channels = width
         self.layers = nn.Sequential(*layers)
@@ -91,8 +106,7 @@ class ExpertDecoder(nn.Module):
         layers: list[nn.Module] = []
         channels = config.widths[-1]
         for stride, width in zip(reversed(config.strides), [*reversed(widths[:-1]), widths[0]], strict=True):
-            kernel = stride * config.resample_kernel_factor
-            layers.append(PaddedConv(channels, width, kernel, causal=config.causal, stride=stride))
+            layers.append(_resample(channels, width, stride, config, expand=config.partwise))
             layers.extend(_residual_block(width, config))
             channels = width
         self.layers = nn.Sequential(*layers, nn.ReLU(), nn.Conv1d(channels, channels_out, 1))

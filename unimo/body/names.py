@@ -27,6 +27,11 @@ LIMB_JOINTS: tuple[int, ...] = tuple(
 )
 """The 14 joints of arms and legs, whose place is seen in a picture far better than that of the spine."""
 
+FEET: tuple[int, ...] = tuple(
+    JOINT_NAMES.index(f"{side}_{part}") for part in ("ankle", "foot") for side in ("left", "right")
+)
+"""Ankles and balls of the feet."""
+
 ALL_JOINT_NAMES: tuple[str, ...] = (
     *JOINT_NAMES, "jaw", "left_eye", "right_eye",
     *(f"{side}_{finger}{i}" for side in ("left", "right") for finger in ("index", "middle", "pinky", "ring", "thumb")

@@ -16,9 +16,14 @@ def clip_joints(parts: Mapping[str, Tensor], body: str = "open") -> Tensor:
     return load_body(body).joints(*flat).unflatten(0, parts["betas"].shape[:2])  # type: ignore[arg-type]
 
 
-def pose_errors(
-    predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open"
-) -> dict[str, Tensor]:
+def clip_vertices(parts: Mapping[str, Tensor], body: str = "open", index: Tensor | None = None) -> Tensor:
+    """As `clip_joints`: vertices (N,T,V,3) metres, or those of `index` only."""
+    flat = [parts[key].flatten(0, 1) for key in ("rotations", "betas", "transl")]
+    vertices = load_body(body).vertices(*flat, index=index)  # type: ignore[arg-type]
+    return vertices.unflatten(0, parts["betas"].shape[:2])
+
+
+def pose_errors(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open") -> dict[str, Tensor]:
     """Errors of each clip, every value (N,): the mean over its frames. Both sides as `clip_joints` takes them."""
     joints, true_joints = clip_joints(predicted, body), clip_joints(truth, body)
     orientation = rotation_error_deg(predicted["rotations"][:, :, 0], truth["rotations"][:, :, 0])

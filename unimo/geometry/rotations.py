@@ -36,6 +36,11 @@ def sixd_to_matrix(sixd: Tensor) -> Tensor:
     return roma.special_gramschmidt(torch.stack([sixd[..., :3], sixd[..., 3:]], dim=-1))
 
 
+def nearest_rotation(matrix: Tensor) -> Tensor:
+    """The rotation (...,3,3) nearest to any 3x3 matrices (...,3,3), by singular value decomposition."""
+    return roma.special_procrustes(matrix)  # pyright: ignore[reportReturnType]
+
+
 def rotation_between(source: Tensor, target: Tensor) -> Tensor:
     """Shortest rotation (...,3,3) that turns the direction of `source` (...,3) into that of `target` (...,3).
 

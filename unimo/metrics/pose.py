@@ -18,6 +18,15 @@ def mpjpe_mm(predicted: Tensor, target: Tensor) -> Tensor:
     return 1000 * difference.norm(dim=-1).mean(dim=-1)
 
 
+def pve_mm(predicted: Tensor, target: Tensor, pelvis: Tensor, true_pelvis: Tensor) -> Tensor:
+    """Mean per-vertex error after moving both pelvises to the origin: vertices (..., V, 3), pelvises (..., 3) → (...).
+
+    The pelvis is the joint, as in the field's code, not a mean of vertices.
+    """
+    difference = (predicted - pelvis[..., None, :]) - (target - true_pelvis[..., None, :])
+    return 1000 * difference.norm(dim=-1).mean(dim=-1)
+
+
 def pa_mpjpe_mm(predicted: Tensor, target: Tensor) -> Tensor:
     """MPJPE after the best similarity transform of each frame (never a mirror image): (..., J, 3) → (...)."""
     goal = target.double()
@@ -54,6 +63,15 @@ def drift_mm(predicted: Tensor, target: Tensor) -> Tensor:
     """How far the pelvis has drifted at the last frame, the first frame's offset taken off: (..., T, 3) → (...)."""
     end = (predicted[..., -1, :] - predicted[..., 0, :]) - (target[..., -1, :] - target[..., 0, :])
     return 1000 * end.norm(dim=-1)
+
+
+def foot_slide_mm_per_frame(feet: Tensor, true_feet: Tensor, still_mm: float = 10.0) -> Tensor:
+    """How far feet move that should stand: mean predicted step where the true step is below `still_mm`.
+
+    Foot joints (..., T, F, 3) metres, absolute → scalar; NaN when no true foot stands. The field takes foot vertices.
+    """
+    step, true_step = (1000 * points.diff(dim=-3).norm(dim=-1) for points in (feet, true_feet))
+    return step[true_step < still_mm].mean()
 
 
 def joint_speed_m_per_s(joints: Tensor, fps: float) -> Tensor:

@@ -3,26 +3,54 @@
 Layout: `body pose 6D 126 | betas 10 | global orient 6D 6 | translation 3`. 6-D is the first two columns of the
 rotation matrix, concatenated. Translation is SMPL-X `transl` in metres: row 0 absolute, later rows the difference to
 the previous frame, undone by a prefix sum. Torch, differentiable, any leading dimensions before (T, D); radians.
+For the paper's table 6 rotations may also be whole matrices (D = 211, row by row) or axis-angle (D = 79, angle at most
+π); the width tells which, so whatever reads features reads all three.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unimo.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd, sixd_to_matrix
+from unimo.geometry.rotations import (
+    axis_angle_to_matrix,
+    matrix_to_axis_angle,
+    matrix_to_sixd,
+    nearest_rotation,
+    sixd_to_matrix,
+)
 from unimo.motion.motion import Motion
 
-NUM_FEATURES = 145
-FEATURE_SLICES = {
-    "pose": slice(0, 126),
-    "shape": slice(126, 136),
-    "orientation": slice(136, 142),
-    "translation": slice(142, 145),
-}
+RotationForm = Literal["sixd", "matrix", "axis_angle"]
+_ROTATION_DIMS: dict[RotationForm, int] = {"sixd": 6, "matrix": 9, "axis_angle": 3}
+
+
+def feature_slices(form: RotationForm = "sixd") -> dict[str, slice]:
+    """The channels of each group, in order: pose, shape, orientation, translation."""
+    size, start, slices = _ROTATION_DIMS[form], 0, {}
+    for name, width in (("pose", 21 * size), ("shape", 10), ("orientation", size), ("translation", 3)):
+        slices[name] = slice(start, start + width)
+        start += width
+    return slices
+
+
+FEATURE_SLICES = feature_slices()
+NUM_FEATURES = FEATURE_SLICES["translation"].stop
+_FORMS: dict[int, RotationForm] = {feature_slices(form)["translation"].stop: form for form in _ROTATION_DIMS}
+
+
+def rotation_form(width: int) -> RotationForm:
+    """The form of rotations in features of this width D.
+
+    Raises:
+        ValueError: no form has this width.
+    """
+    if width not in _FORMS:
+        raise ValueError(f"expected {' or '.join(map(str, _FORMS))} features a frame, got {width}")
+    return _FORMS[width]
 
 
 def to_features(body_pose: Tensor, betas: Tensor, global_orient: Tensor, transl: Tensor) -> Tensor:
@@ -41,61 +69,84 @@ def to_features(body_pose: Tensor, betas: Tensor, global_orient: Tensor, transl:
     return rotations_to_features(axis_angle_to_matrix(axis_angle), betas, transl)
 
 
-def rotations_to_features(rotations: Tensor, betas: Tensor, transl: Tensor) -> Tensor:
+def rotations_to_features(rotations: Tensor, betas: Tensor, transl: Tensor, form: RotationForm = "sixd") -> Tensor:
     """Turns rotation matrices, shape and translation into features.
 
     Args:
         rotations: (..., T, 22, 3, 3), joint 0 the global orientation.
         betas: (..., T, 10).
         transl: (..., T, 3) metres, absolute.
+        form: how rotations are written.
 
     Returns:
-        (..., T, 145) features.
+        (..., T, D) features, D = 145 for "sixd".
     """
-    sixd = matrix_to_sixd(rotations)
+    if form == "sixd":
+        written = matrix_to_sixd(rotations)
+    elif form == "matrix":
+        written = rotations.flatten(-2)
+    else:
+        written = matrix_to_axis_angle(rotations)
     steps = torch.cat([transl[..., :1, :], transl[..., 1:, :] - transl[..., :-1, :]], dim=-2)
-    return torch.cat([sixd[..., 1:, :].flatten(-2), betas, sixd[..., 0, :], steps], dim=-1)
+    return torch.cat([written[..., 1:, :].flatten(-2), betas, written[..., 0, :], steps], dim=-1)
 
 
-def from_features(features: Tensor) -> dict[str, Tensor]:
-    """Inverse of `to_features`; 6-D values that are no rotation are made one by Gram-Schmidt.
+def from_features(features: Tensor, project: bool = True) -> dict[str, Tensor]:
+    """Inverse of `to_features`; 6-D values and matrices that are no rotation are made one.
 
     Args:
-        features: (..., T, 145).
+        features: (..., T, D), D as `rotation_form` knows it.
+        project: False leaves matrices (D = 211) as they are, for training: decomposing each is slow.
 
     Returns:
         `rotations` (..., T, 22, 3, 3) with joint 0 the global orientation, `betas` (..., T, 10), `transl` (..., T, 3).
 
     Raises:
-        ValueError: the last dimension is not 145.
+        ValueError: no form of rotations has this many channels.
     """
-    if features.shape[-1] != NUM_FEATURES:
-        raise ValueError(f"expected {NUM_FEATURES} features a frame, got {features.shape[-1]}")
-    sixd = torch.cat([features[..., FEATURE_SLICES["orientation"]], features[..., FEATURE_SLICES["pose"]]], dim=-1)
+    form = rotation_form(features.shape[-1])
+    slices = feature_slices(form)
+    written = torch.cat([features[..., slices["orientation"]], features[..., slices["pose"]]], dim=-1)
+    written = written.unflatten(-1, (-1, _ROTATION_DIMS[form]))
+    if form == "sixd":
+        rotations = sixd_to_matrix(written)
+    elif form == "matrix":
+        rotations = written.unflatten(-1, (3, 3))
+        rotations = nearest_rotation(rotations) if project else rotations
+    else:
+        rotations = axis_angle_to_matrix(written)
     return {
-        "rotations": sixd_to_matrix(sixd.unflatten(-1, (-1, 6))),
-        "betas": features[..., FEATURE_SLICES["shape"]],
-        "transl": features[..., FEATURE_SLICES["translation"]].cumsum(dim=-2),
+        "rotations": rotations,
+        "betas": features[..., slices["shape"]],
+        "transl": features[..., slices["translation"]].cumsum(dim=-2),
     }
 
 
-def motion_to_features(motion: Motion) -> Tensor:
-    """Returns the (T, 145) float32 features of a motion, in the frame the motion is in."""
+def with_rotation_form(features: Tensor, form: RotationForm) -> Tensor:
+    """The same motion with rotations written in another form: (..., T, D) → (..., T, D')."""
+    if rotation_form(features.shape[-1]) == form:
+        return features
+    parts = from_features(features)
+    return rotations_to_features(parts["rotations"], parts["betas"], parts["transl"], form)
+
+
+def motion_to_features(motion: Motion, form: RotationForm = "sixd") -> Tensor:
+    """Returns the (T, D) float32 features of a motion, in the frame the motion is in."""
     rotations = torch.from_numpy(motion.rotations())
-    return rotations_to_features(rotations, torch.from_numpy(motion.betas), torch.from_numpy(motion.transl))
+    return rotations_to_features(rotations, torch.from_numpy(motion.betas), torch.from_numpy(motion.transl), form)
 
 
 def features_to_motion(features: Tensor | np.ndarray, fps: float, **fields: Any) -> Motion:
     """Builds a `Motion` from the features of one clip; betas stay per frame (see `Motion.with_constant_betas`).
 
     Args:
-        features: (T, 145).
+        features: (T, D).
         fps: frames per second.
         **fields: the other fields of `Motion` (axes, body, cam2world, intrinsics, extras).
 
     Raises:
         InputError: values that are not finite.
-        ValueError: the last dimension is not 145.
+        ValueError: no form of rotations has this many channels.
     """
     parts = from_features(torch.as_tensor(features).detach().cpu().double())
     return Motion.from_rotations(

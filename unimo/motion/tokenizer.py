@@ -1,13 +1,15 @@
 """`MotionTokenizer`: a camera `Motion` of any length and rate ↔ ids of the motion tokenizer, window by window.
 
 In: a Motion in camera axes with its focal length. Out: ids (N, T, 36) of N windows of T frames at the tokenizer's rate,
-in the canonical camera; and back to a Motion in the source's own camera, windows blended, betas constant.
+in the canonical camera; and back to a Motion in the source's own camera, windows blended, betas constant. Every window
+has its own absolute position, so the drift of summed steps ends with it; memory holds a batch of windows at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,10 +18,13 @@ from torch import Tensor
 from motion_tokenizer import MotionVQVAE
 from unimo.errors import InputError
 from unimo.motion.canonical import from_canonical, square_intrinsics, to_canonical
-from unimo.motion.features import features_to_motion, motion_to_features
+from unimo.motion.features import features_to_motion, motion_to_features, rotation_form
 from unimo.motion.frames import rest_pelvis_of, with_one_shape
 from unimo.motion.motion import Motion
 from unimo.motion.windows import MotionBlender, pad_motion, window_spans
+
+# windows that go through the network at once
+_BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,21 @@ class MotionTokens:
     ids: Tensor
     spans: tuple[tuple[int, int], ...]
     focal: float
+
+
+@dataclass(frozen=True)
+class CodebookUsage:
+    """How a set of ids uses the codebook.
+
+    Attributes:
+        counts: (B,) int64, how often each of the B ids occurs.
+        share: of the ids that occur at all (the paper's n/B).
+        perplexity: exp of the entropy of the counts, 1 to B: how many ids an even use would need.
+    """
+
+    counts: Tensor
+    share: float
+    perplexity: float
 
 
 class MotionTokenizer:
@@ -63,7 +83,6 @@ class MotionTokenizer:
         self.model, self.fps, self.frames, self.side = model, fps, frames, side
         self.canonical_focal, self.body, self.overlap = canonical_focal, body, overlap
 
-    @torch.inference_mode()
     def encode(self, motion: Motion, focal: float | None = None) -> MotionTokens:
         """Tokenises a motion of any length; another frame rate is resampled.
 
@@ -75,17 +94,24 @@ class MotionTokenizer:
         Raises:
             InputError: world axes, another body, or no focal length.
         """
-        if motion.body != self.body:
-            what = f"the tokenizer knows the body {self.body!r}, the motion is of {motion.body!r}"
-            raise InputError(what, None, "retarget it, or use a bundle of that body")
-        focal = _focal_of(motion) if focal is None else focal
-        motion = motion if motion.fps == self.fps else motion.resample(self.fps)
-        pelvis = rest_pelvis_of(motion)
-        canonical = to_canonical(motion, focal * self.side, self.side, self.canonical_focal, pelvis)
-        spans = tuple(window_spans(len(motion), self.frames, self.overlap))
-        features = torch.stack([motion_to_features(pad_motion(canonical[a:b], self.frames)) for a, b in spans])
-        ids = self.model.encode(features.to(next(self.model.parameters()).device))
-        return MotionTokens(ids, spans, focal)
+        return self.encode_batch([motion], focal)[0]
+
+    @torch.inference_mode()
+    def encode_batch(self, motions: Sequence[Motion], focal: float | None = None) -> list[MotionTokens]:
+        """`encode` for several motions, whose windows go through the network together."""
+        focals = [_focal_of(motion) if focal is None else focal for motion in motions]
+        canonical = [self._canonical(motion, f) for motion, f in zip(motions, focals, strict=True)]
+        spans = [tuple(window_spans(len(motion), self.frames, self.overlap)) for motion in canonical]
+        form = rotation_form(self.model.config.feature_dim)
+        device = next(self.model.parameters()).device
+        windows = (
+            motion_to_features(pad_motion(motion[a:b], self.frames), form)
+            for motion, own in zip(canonical, spans, strict=True)
+            for a, b in own
+        )
+        ids = torch.cat([self.model.encode(torch.stack(batch).to(device)) for batch in _batches(windows)])
+        parts = ids.split([len(own) for own in spans])
+        return [MotionTokens(*values) for values in zip(parts, spans, focals, strict=True)]
 
     def decode(self, tokens: MotionTokens) -> Motion:
         """The motion of `encode`'s tokens: camera axes, at the tokenizer's rate, constant betas.
@@ -93,11 +119,33 @@ class MotionTokenizer:
         Raises:
             InputError: ids of a wrong shape or out of range.
         """
-        blender = MotionBlender()
-        pieces = []
-        for (start, stop), window in zip(tokens.spans, self.decode_windows(tokens.ids, tokens.focal), strict=True):
-            pieces.append(blender.push(start, window[: stop - start]))
-        return join([*pieces, blender.finish()])
+        return self.decode_batch([tokens])[0]
+
+    def decode_batch(self, tokens: Sequence[MotionTokens]) -> list[Motion]:
+        """`decode` for several motions, whose windows go through the network together."""
+        ids = torch.cat([item.ids for item in tokens])
+        features = torch.cat([self.features(batch).cpu() for batch in ids.split(_BATCH)])
+        motions = []
+        for item, own in zip(tokens, features.split([len(item.spans) for item in tokens]), strict=True):
+            blender = MotionBlender()
+            pieces = [
+                blender.push(start, self._motion(window, item.focal)[: stop - start])
+                for (start, stop), window in zip(item.spans, own, strict=True)
+            ]
+            motions.append(join([*pieces, blender.finish()]))
+        return motions
+
+    def reconstruct(self, motion: Motion, focal: float | None = None) -> Motion:
+        """What is left of a motion after its tokens: `decode` of `encode`, whose arguments and errors these are."""
+        return self.decode(self.encode(motion, focal))
+
+    def codebook_usage(self, tokens: Sequence[MotionTokens]) -> CodebookUsage:
+        """How these motions use the codebook, all their ids together."""
+        ids = torch.cat([item.ids.flatten() for item in tokens]).cpu()
+        counts = torch.bincount(ids, minlength=self.model.num_ids)
+        shares = counts[counts > 0] / counts.sum()
+        perplexity = float(torch.exp(-(shares * shares.log()).sum()))
+        return CodebookUsage(counts, float((counts > 0).float().mean()), perplexity)
 
     @torch.inference_mode()
     def features(self, ids: Tensor, num_samples: int = 1) -> Tensor:
@@ -108,7 +156,7 @@ class MotionTokenizer:
             num_samples: how many rows, one after the other, are draws of the same window; their mean is taken.
 
         Returns:
-            (N, T, 145).
+            (N, T, D), D = 145 for 6-D rotations.
 
         Raises:
             InputError: wrong shape, an id out of range, or rows that are no multiple of `num_samples`.
@@ -134,13 +182,27 @@ class MotionTokenizer:
         Raises:
             InputError: wrong shape, or an id out of range.
         """
+        return [self._motion(window, focal) for window in self.features(ids, num_samples)]
+
+    def _canonical(self, motion: Motion, focal: float) -> Motion:
+        """The motion at the tokenizer's rate in the canonical camera."""
+        if motion.body != self.body:
+            what = f"the tokenizer knows the body {self.body!r}, the motion is of {motion.body!r}"
+            raise InputError(what, None, "retarget it, or use a bundle of that body")
+        motion = motion if motion.fps == self.fps else motion.resample(self.fps)
+        return to_canonical(motion, focal * self.side, self.side, self.canonical_focal, rest_pelvis_of(motion))
+
+    def _motion(self, window: Tensor, focal: float) -> Motion:
+        """(T, D) canonical features → a motion in the camera of this focal length, betas constant."""
         canonical = square_intrinsics(self.canonical_focal * self.side, self.side)
-        motions = []
-        for window in self.features(ids, num_samples):
-            motion = features_to_motion(window, self.fps, body=self.body, intrinsics=canonical).with_constant_betas()
-            pelvis = rest_pelvis_of(motion)
-            motions.append(from_canonical(motion, focal * self.side, self.side, self.canonical_focal, pelvis))
-        return motions
+        motion = features_to_motion(window, self.fps, body=self.body, intrinsics=canonical).with_constant_betas()
+        pelvis = rest_pelvis_of(motion)
+        return from_canonical(motion, focal * self.side, self.side, self.canonical_focal, pelvis)
+
+
+def _batches(windows: Iterator[Tensor]) -> Iterator[list[Tensor]]:
+    while batch := list(islice(windows, _BATCH)):
+        yield batch
 
 
 def join(pieces: Sequence[Motion | None]) -> Motion:

@@ -10,13 +10,12 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from unimo.body.names import JOINT_NAMES
+from unimo.body.names import FEET, JOINT_NAMES
 from unimo.motion.library import MotionLibrary, NamedMotion
 from unimo.motion.motion import Motion
 from unimo.synth.puppet import load_puppet
 
 _JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
-_FEET = (7, 8, 10, 11)
 
 
 def gait_library(count: int = 24, seed: int = 0, seconds: float = 6.0, fps: float = 30.0) -> MotionLibrary:
@@ -66,7 +65,7 @@ def _walk_on_floor(rotations: np.ndarray, standing: np.ndarray, fps: float) -> M
     # the change of feet would be a jerk without smoothing over a tenth of a second
     slide = gaussian_filter1d(slide, sigma=0.1 * fps, axis=0, mode="reflect")
     pelvis = np.concatenate([np.zeros((1, 3)), np.cumsum(slide, axis=0)])
-    pelvis[:, 1] = 0.03 - places[:, _FEET, 1].min(axis=1)
+    pelvis[:, 1] = 0.03 - places[:, FEET, 1].min(axis=1)
     angles = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rotations), -1, 3)
     return Motion(
         body_pose=angles[:, 1:], betas=np.zeros(10), global_orient=angles[:, 0], transl=pelvis - rest[0], fps=fps,

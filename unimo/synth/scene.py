@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from unimo.body.names import FEET
 from unimo.errors import ConfigError
 from unimo.motion.library import NamedMotion
 from unimo.motion.motion import Motion
@@ -26,7 +27,6 @@ from unimo.synth.camera import CameraPath, Framing, frame_person
 from unimo.synth.puppet import Puppet, load_puppet
 from unimo.synth.windows import Window, WindowSampler
 
-_FEET = (7, 8, 10, 11)
 _ATTEMPTS = 12
 # a person who walks away may shrink to this share of the smallest wanted height
 FARTHEST_SHARE = 0.8
@@ -232,8 +232,8 @@ def _stand(window: Window, puppet: Puppet, rest: np.ndarray) -> tuple[np.ndarray
     actor_rest = actor.rest_joints(window.betas)
     _, actor_places = actor.pose(rotations, actor_rest)
     pelvis = window.pelvis * (_leg_length(rest) / _leg_length(actor_rest))
-    lowest = (actor_places + window.pelvis[:, None])[:, _FEET, 1].min()
-    pelvis[:, 1] += lowest - (places + pelvis[:, None])[:, _FEET, 1].min()
+    lowest = (actor_places + window.pelvis[:, None])[:, FEET, 1].min()
+    pelvis[:, 1] += lowest - (places + pelvis[:, None])[:, FEET, 1].min()
     return world, places, pelvis
 
 

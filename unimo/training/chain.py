@@ -33,6 +33,7 @@ from unimo.training import parallel
 from unimo.training.ar import ArTask, ArTrainingConfig
 from unimo.training.config import OptimizationConfig
 from unimo.training.loop import Trainer
+from unimo.training.motion_pool import MotionWindows
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
 from unimo.training.probe import ProbeConfig, ProbeTask
 from unimo.training.task import VALIDATION_SEED, Task
@@ -143,9 +144,8 @@ class Chain:
         """Trains the motion tokenizer on windows in random cameras; needs no rendered clips."""
         config = self._training_config("motion-tokenizer")
         train, validation = self.libraries()
-        task = MotionTokenizerTask(
-            config, train, validation, self.scene, self.settings.canonical_focal, device=self.config.device
-        )
+        windows = MotionWindows.draw(train, validation, self.scene, self.settings.canonical_focal, config.data)
+        task = MotionTokenizerTask(config, windows, device=self.config.device)
         self._train("motion-tokenizer", task, config.optimization)
 
     def stage_visual_tokenizer(self) -> None:

@@ -54,7 +54,10 @@ def learning_rate(config: OptimizationConfig, step: int, progress: float) -> flo
 
 
 class Trainer:
-    """Runs one task. Create it, then call `run()`; with `resume` it goes on from the newest checkpoint in `folder`."""
+    """Runs one task. Create it, then call `run()`; with `resume` it goes on from the newest checkpoint in `folder`.
+
+    `clock` gives the seconds that a budget of minutes counts.
+    """
 
     def __init__(
         self,
@@ -63,8 +66,10 @@ class Trainer:
         folder: Path,
         resume: bool = False,
         progress: Progress | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.task, self.config, self.folder, self.progress = task, config, Path(folder), progress
+        self._clock = clock
         self.folder.mkdir(parents=True, exist_ok=True)
         parallel.start()
         parallel.copy_from_first(task.model.state_dict().values())
@@ -89,10 +94,10 @@ class Trainer:
         return metrics
 
     def _steps(self, stop: threading.Event) -> None:
-        config, started = self.config, time.monotonic() - self.elapsed
+        config, started = self.config, self._clock() - self.elapsed
         while self.step < config.steps and self._fraction() < 1.0:
             numbers = self._train_step()
-            self.elapsed = parallel.from_first(time.monotonic() - started)
+            self.elapsed = parallel.from_first(self._clock() - started)
             stopped = parallel.any_of(stop.is_set())
             if self.step % config.log_every == 0:
                 self._log("train", numbers)

@@ -22,6 +22,7 @@ from unimo.motion.batches import canonical_features, mirror_rotations
 from unimo.motion.features import from_features, rotations_to_features
 from unimo.synth.scene import SceneConfig, SceneSampler
 from unimo.synth.windows import NamedMotion
+from unimo.training.task import VALIDATION_SEED
 
 _ARM, _LEG = ("collar", "shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot")
 _LIMBS = [
@@ -35,6 +36,7 @@ class MotionDataConfig:
     """Training windows and how they are varied.
 
     Attributes:
+        frames: length of the windows; None takes the bundle's.
         windows: windows drawn once from the library.
         speed: range of playback speeds of these windows.
         rarity: 0 draws motions by duration, 1 gives every subject the same share.
@@ -44,6 +46,7 @@ class MotionDataConfig:
         validation_windows: fixed windows of the validation library.
     """
 
+    frames: int | None = None
     windows: int = 12000
     speed: tuple[float, float] = (0.7, 1.4)
     rarity: float = 0.5
@@ -126,6 +129,46 @@ class MotionPool:
 
     def _rest_pelvis(self, betas: Tensor) -> Tensor:
         return self._body.rest_pelvis(betas.reshape(-1, 10)).reshape(*betas.shape[:-1], 3)
+
+
+@dataclass(frozen=True, eq=False)
+class MotionWindows:
+    """What a motion tokenizer trains and validates on; one object serves any number of runs.
+
+    Attributes:
+        pool: training windows.
+        validation: (N,T,145) fixed windows of the validation motions.
+        body: body of both.
+    """
+
+    pool: MotionPool
+    validation: Tensor
+    body: str
+
+    @staticmethod
+    def draw(
+        train: Sequence[NamedMotion],
+        validation: Sequence[NamedMotion],
+        scene: SceneConfig,
+        canonical_focal: float,
+        config: MotionDataConfig,
+    ) -> MotionWindows:
+        """Draws both sides.
+
+        Args:
+            train: training motions, world axes.
+            validation: validation motions, world axes; no subject of theirs may be in `train`.
+            scene: rate, body and camera, and the length unless `config.frames` says another.
+            canonical_focal: focal length of the tokens' camera in sides.
+            config: number and variation.
+
+        Raises:
+            InputError: no motion is long enough, or one is not in world axes.
+        """
+        scene = replace(scene, frames=config.frames or scene.frames)
+        pool = MotionPool(train, scene, canonical_focal, config)
+        seeds = range(VALIDATION_SEED, VALIDATION_SEED + config.validation_windows)
+        return MotionWindows(pool, scene_features(validation, scene, seeds, canonical_focal), scene.body)
 
 
 def _mirror_half(rotations: Tensor, pelvis: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,47 +1,51 @@
-"""Training of the motion tokenizer: feature losses of the leaf, and joint and drift losses that need a body.
+"""Training of the motion tokenizer: feature losses of the leaf, and losses that need a body.
 
-In: motion libraries and the camera of the synthetic engine. Out: a trained `MotionVQVAE`. Windows are in the canonical
-camera, see `motion_pool.py`. Metres.
+In: motion libraries and the camera of the synthetic engine. Out: a trained `MotionVQVAE` (or the baseline beside it).
+Windows are in the canonical camera, see `motion_pool.py`. Metres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from motion_tokenizer import MotionTokenizerConfig, MotionVQVAE
-from unimo.body import load_body
-from unimo.evaluation.pose_errors import clip_joints
-from unimo.metrics.pose import codebook_use, drift_mm, mpjpe_mm, pa_mpjpe_mm, rotation_error_deg, translation_error_m
-from unimo.motion.features import FEATURE_SLICES, from_features
-from unimo.synth.scene import SceneConfig
-from unimo.synth.windows import NamedMotion
+from motion_tokenizer import MotionTokenizerConfig, MotionVQVAE, build_motion_tokenizer
+from unimo.evaluation.reconstruction import reconstruction_metrics, with_mean_shape
+from unimo.metrics.pose import codebook_use
+from unimo.motion.features import RotationForm, feature_slices, rotation_form, with_rotation_form
+from unimo.training.body_losses import BODY_LOSSES, BodyLosses
 from unimo.training.config import OptimizationConfig
-from unimo.training.motion_pool import MotionDataConfig, MotionPool, scene_features
-from unimo.training.task import VALIDATION_SEED, Batch, step_generator
+from unimo.training.motion_pool import MotionDataConfig, MotionWindows
+from unimo.training.task import Batch, step_generator
 
-# joint and drift losses count 1 for this error, about what a feature loss of 1 means
-_LENGTH = 0.1
+logger = logging.getLogger(__name__)
+
 # channels that hardly vary are not blown up beyond this share of their expert's mean deviation
 _LEAST_DEVIATION = 0.3
 _STATISTICS_WINDOWS = 4096
+# encoder outputs a code that k-means starts from
+_START_VECTORS = 8
 
 
 @dataclass(frozen=True)
 class MotionLossConfig:
-    """Losses outside the leaf, and the warm-up.
+    """Losses outside the leaf, and the warm-up; weights of 0 switch a loss off.
 
     Attributes:
         joints: weight of the L1 error of the pelvis-aligned joints by forward kinematics.
+        vertices: the same of vertices of the skinned body.
+        contact: weight of the L1 error of the steps of feet that stand.
         drift: weight of the L1 error of the translation after its prefix sum.
         quantize_after: steps without codebook before k-means starts it.
         freeze_codes: trains only the decoders of a trained model, so that its ids, and what learned them, stay valid.
     """
 
     joints: float = 0.0
+    vertices: float = 0.0
+    contact: float = 0.0
     drift: float = 0.0
     quantize_after: int = 0
     freeze_codes: bool = False
@@ -56,45 +60,49 @@ class MotionTokenizerTrainingConfig:
     data: MotionDataConfig = MotionDataConfig()
     loss: MotionLossConfig = MotionLossConfig()
 
+    def __post_init__(self) -> None:
+        if self.model.partwise and self.loss.freeze_codes:
+            raise ValueError("freeze_codes is for the paper's model, not for the partwise baseline")
+
 
 class MotionTokenizerTask:
     """Reconstruction of motion windows.
 
     Args:
-        config: model, optimisation, data and losses.
-        train: training motions, world axes.
-        validation: validation motions, world axes; no subject of theirs may be in `train`.
-        scene: clip length, rate, body and camera.
-        canonical_focal: focal length of the tokens' camera in sides.
+        config: model, optimisation and losses.
+        windows: what it trains and validates on, made with `config.data`.
         device: where the model lives.
     """
 
     name = "motion tokenizer"
 
-    def __init__(
-        self,
-        config: MotionTokenizerTrainingConfig,
-        train: Sequence[NamedMotion],
-        validation: Sequence[NamedMotion],
-        scene: SceneConfig,
-        canonical_focal: float,
-        device: str = "cpu",
-    ) -> None:
-        self.config, self.device, self.body = config, device, scene.body
-        self.pool = MotionPool(train, scene, canonical_focal, config.data)
-        seeds = range(VALIDATION_SEED, VALIDATION_SEED + config.data.validation_windows)
-        self.validation = scene_features(validation, scene, seeds, canonical_focal)
+    def __init__(self, config: MotionTokenizerTrainingConfig, windows: MotionWindows, device: str = "cpu") -> None:
+        self.config, self.device, self.body, self.pool = config, device, windows.body, windows.pool
+        self.form: RotationForm = rotation_form(config.model.feature_dim)
+        self.validation = with_rotation_form(windows.validation, self.form)
+        self._body_losses = BodyLosses(windows.body)
         torch.manual_seed(config.optimization.seed)
-        self._vqvae = MotionVQVAE(config.model)
+        self._vqvae = build_motion_tokenizer(config.model)
+        logger.info("parameters: %s", self.parameter_counts)
         self._set_statistics()
         if config.loss.freeze_codes:
+            assert isinstance(self._vqvae, MotionVQVAE)
             self._vqvae.freeze_codes()
         self.model: nn.Module = self._vqvae.to(device)
         self.shipped = self.model
 
+    @property
+    def parameter_counts(self) -> dict[str, int]:
+        """Parameters of the model by part."""
+        return self._vqvae.parameter_counts()
+
     def batch(self, step: int) -> Batch:
-        generator = self._generator(step)
-        features = self.pool.batch(self.config.optimization.batch_size, generator)
+        config, generator = self.config, self._generator(step)
+        size = config.optimization.batch_size
+        if config.model.kmeans_init and step == config.loss.quantize_after:
+            vectors = config.model.codebook_size * _START_VECTORS
+            size = max(size, -(-vectors // self._vqvae.num_tokens(self.validation.shape[1])))
+        features = with_rotation_form(self.pool.batch(size, generator), self.form)
         return {"features": features.to(self.device), "step": step, "names": f"drawn at step {step}"}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -102,37 +110,23 @@ class MotionTokenizerTask:
         output = self.model(features, quantize=batch["step"] >= config.quantize_after)
         losses = dict(output.losses)
         total = losses.pop("total")
-        if config.joints or config.drift:
+        weights = {name: getattr(config, name) for name in BODY_LOSSES if getattr(config, name)}
+        if weights:
             # chains of rotations lose too many digits in half precision
             with torch.autocast(features.device.type, enabled=False):
-                losses["joints"], losses["drift"] = self._body_losses(output.features.float(), features)
-            total = total + config.joints * losses["joints"] + config.drift * losses["drift"]
+                losses |= self._body_losses(output.features.float(), features, weights)
+            total = total + sum(weight * losses[name] for name, weight in weights.items())
         return total, {key: float(value.detach()) for key, value in losses.items()}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """MPJPE and PA-MPJPE in mm, root errors, use of the codebook on the fixed validation windows."""
+        """`reconstruction_metrics` and use of the codebook on the fixed validation windows."""
         outputs = [model(chunk) for chunk in self.validation.to(self.device).split(64)]
         ids = torch.cat([output.ids for output in outputs])
-        predicted = _with_mean_shape(torch.cat([output.features for output in outputs]).float().cpu())
+        predicted = with_mean_shape(torch.cat([output.features for output in outputs]).float().cpu())
         return {
             **reconstruction_metrics(predicted, self.validation, self.body),
-            "codebook_use": codebook_use(ids, self.config.model.codebook_size),
+            "codebook_use": codebook_use(ids, self._vqvae.num_ids),
         }
-
-    def _body_losses(self, predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """L1 of pelvis-aligned joints and of the absolute translation, in units of 10 cm."""
-        joints, true_joints = self._joints(predicted), self._joints(target)
-        translation = FEATURE_SLICES["translation"]
-        drift = (predicted[..., translation] - target[..., translation]).cumsum(1)
-        return (joints - true_joints).abs().mean() / _LENGTH, drift.abs().mean() / _LENGTH
-
-    def _joints(self, features: Tensor) -> Tensor:
-        """(B*T,22,3) joints about the pelvis."""
-        parts = from_features(_with_mean_shape(features))
-        betas = parts["betas"].flatten(0, 1)
-        body = load_body(self.body, str(features.device))  # type: ignore[arg-type]
-        joints = body.joints(parts["rotations"].flatten(0, 1), betas, torch.zeros_like(betas[:, :3]))
-        return joints - joints[:, :1]
 
     def _generator(self, step: int, stream: int = 0) -> torch.Generator:
         seed = step_generator(self.config.optimization.seed, step, stream).integers(2**62)
@@ -141,34 +135,13 @@ class MotionTokenizerTask:
     def _set_statistics(self) -> None:
         """Mean and deviation of each channel over one large batch; differences and first positions apart."""
         size = min(_STATISTICS_WINDOWS, 4 * self.config.data.windows)
-        features = self.pool.batch(size, self._generator(0, stream=1))
+        features = with_rotation_form(self.pool.batch(size, self._generator(0, stream=1)), self.form)
         mean, std = features.mean((0, 1)), features.std((0, 1))
-        path = FEATURE_SLICES["translation"]
+        slices = feature_slices(self.form)
+        path = slices["translation"]
         if features.shape[1] > 1:
             mean[path], std[path] = features[:, 1:, path].mean((0, 1)), features[:, 1:, path].std((0, 1))
-        for channels in FEATURE_SLICES.values():
+        for channels in slices.values():
             std[channels] = std[channels].clamp_min(_LEAST_DEVIATION * float(std[channels].mean()))
         first = features[:, 0, path]
         self._vqvae.set_statistics(mean, std, first.mean(0), first.std(0))
-
-
-def reconstruction_metrics(predicted: Tensor, target: Tensor, body: str = "open") -> dict[str, float]:
-    """Errors of reconstructed features (N,T,145), both sides in the canonical camera, averaged over all frames."""
-    parts, truth = from_features(predicted), from_features(target)
-    joints, true_joints = clip_joints(parts, body), clip_joints(truth, body)
-    pelvis, true_pelvis = joints[:, :, 0], true_joints[:, :, 0]
-    orientation = rotation_error_deg(parts["rotations"][:, :, 0], truth["rotations"][:, :, 0])
-    return {
-        "mpjpe_mm": float(mpjpe_mm(joints, true_joints).mean()),
-        "pa_mpjpe_mm": float(pa_mpjpe_mm(joints, true_joints).mean()),
-        "root_orientation_deg": float(orientation.mean()),
-        "root_translation_m": float(translation_error_m(pelvis, true_pelvis).mean()),
-        "root_drift_mm": float(drift_mm(pelvis, true_pelvis).mean()),
-    }
-
-
-def _with_mean_shape(features: Tensor) -> Tensor:
-    """Replaces the shape of every frame by the clip's mean, as decoding does."""
-    shape = FEATURE_SLICES["shape"]
-    mean = features[..., shape].mean(-2, keepdim=True).expand_as(features[..., shape])
-    return torch.cat([features[..., : shape.start], mean, features[..., shape.stop :]], -1)

@@ -1,0 +1,206 @@
+"""Ablations of the motion tokenizer: every configuration of a folder trained for the same minutes, in one table.
+
+In: a folder of YAML files (`Ablation`) that say what differs from a base configuration. Out: a run a file and seed in
+`work/<file>/seed_<n>/`, and `table.md` and `table.json` over all runs found there. A run that is done is not repeated,
+one that was cut off goes on, and rows without a finished run say "not run"; processes with different seeds may share
+the folder. On a CPU the minutes are those of the process, so that other work on the machine takes nothing from a run.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from unimo.config import load_config, read_yaml
+from unimo.errors import InputError
+from unimo.files import atomic_write
+from unimo.training.loop import Trainer
+from unimo.training.motion_pool import MotionDataConfig, MotionWindows
+from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
+
+# metrics of the table: key, heading, digits
+COLUMNS = (
+    ("mpjpe_mm", "MPJPE, mm", 1),
+    ("pa_mpjpe_mm", "PA-MPJPE, mm", 1),
+    ("pve_mm", "PVE, mm", 1),
+    ("accel_mm_per_frame2", "Accel, mm/frame²", 1),
+    ("root_translation_m", "root, m", 3),
+    ("root_drift_mm", "drift, mm", 0),
+    ("foot_slide_mm_per_frame", "foot slide, mm/frame", 1),
+    ("codebook_use", "codes in use", 2),
+)
+RESULT, TABLE = "result.json", "table"
+Draw = Callable[[MotionDataConfig], MotionWindows]
+Progress = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One row.
+
+    Attributes:
+        rows: what the row says, by heading of the table that it stands in (one run may serve several).
+        paper: the paper's MPJPE, PA-MPJPE, PVE and Accel of this row, for printing beside ours.
+        change: what differs from the base configuration, as nested mappings.
+    """
+
+    rows: dict[str, str]
+    paper: tuple[float, ...] = ()
+    change: dict[str, Any] = field(default_factory=dict)
+
+
+def load_ablations(folder: Path) -> dict[str, Ablation]:
+    """The ablations of a folder by file name, in that order.
+
+    Raises:
+        InputError: the folder does not exist or holds no YAML file.
+        ConfigError: a file is malformed.
+    """
+    files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
+    if not files:
+        raise InputError(
+            "no ablations here", str(folder.absolute()), "a folder like configs/ablations/motion_tokenizer"
+        )
+    return {file.stem: load_config(Ablation, file) for file in files}
+
+
+def run_sweep(
+    ablations: Mapping[str, Ablation],
+    base: Path,
+    overrides: Sequence[str],
+    seeds: Sequence[int],
+    minutes: float,
+    work: Path,
+    draw: Draw,
+    device: str = "cpu",
+    progress: Progress = lambda stage, fraction, text: None,
+) -> Path:
+    """Trains every ablation with every seed and writes the table.
+
+    Args:
+        ablations: by name, see `load_ablations`.
+        base: the configuration that they change.
+        overrides: `a.b=c`, applied to all.
+        seeds: of weights and data.
+        minutes: budget of each run; the learning rate's decay follows it.
+        work: folder of the runs.
+        draw: makes training and validation windows.
+        device: where models live.
+        progress: called with (run, fraction, text).
+
+    Returns:
+        The table's Markdown file.
+
+    Raises:
+        ConfigError: an ablation does not fit the base configuration.
+    """
+    common = [*overrides, f"optimization.minutes={minutes}"]
+    configs = {
+        (name, seed): _config(base, ablation, [*common, f"optimization.seed={seed}"])
+        for seed in seeds
+        for name, ablation in ablations.items()
+    }
+    windows: dict[MotionDataConfig, MotionWindows] = {}
+    for (name, seed), config in configs.items():
+        folder = work / name / f"seed_{seed}"
+        if (folder / RESULT).is_file():
+            continue
+        if config.data not in windows:
+            windows = {config.data: draw(config.data)}
+        label = f"{name}, seed {seed}"
+        _run(config, windows[config.data], folder, device, lambda part, text, label=label: progress(label, part, text))
+        write_table(ablations, work, minutes)
+    return write_table(ablations, work, minutes)
+
+
+def _config(base: Path, ablation: Ablation, overrides: Sequence[str]) -> MotionTokenizerTrainingConfig:
+    values = _merged(read_yaml(base), ablation.change)
+    return load_config(MotionTokenizerTrainingConfig, values, overrides)
+
+
+def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings laid over each other; everything else is replaced."""
+    merged = dict(base)
+    for key, value in change.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _run(
+    config: MotionTokenizerTrainingConfig,
+    windows: MotionWindows,
+    folder: Path,
+    device: str,
+    progress: Callable[[float, str], None],
+) -> None:
+    """Trains one run and leaves `result.json`, which says that it is done."""
+    task = MotionTokenizerTask(config, windows, device)
+    report = lambda fraction, numbers: progress(fraction, f"loss {numbers['loss']:.3f}")  # noqa: E731
+    # nobody looks at a run on its way, and validation is time off the budget
+    quiet = replace(config.optimization, validate_every=10**9)
+    clock = time.process_time if device == "cpu" else time.monotonic
+    trainer = Trainer(task, quiet, folder, resume=True, progress=report, clock=clock)
+    metrics = trainer.run()
+    counts = {"steps": trainer.step, "minutes": trainer.elapsed / 60, "parameters": sum(task.parameter_counts.values())}
+    with atomic_write(folder / RESULT) as path:
+        path.write_text(json.dumps({**metrics, **counts}, indent=2) + "\n")
+
+
+def write_table(ablations: Mapping[str, Ablation], work: Path, minutes: float) -> Path:
+    """Writes `table.md` and `table.json` of all finished runs in `work`; returns the Markdown file."""
+    runs = {name: _results(work / name) for name in ablations}
+    work.mkdir(parents=True, exist_ok=True)
+    with atomic_write(work / f"{TABLE}.json") as path:
+        path.write_text(json.dumps({"minutes": minutes, "runs": runs}, indent=2) + "\n")
+    text = f"{minutes:g} minutes a run. Mean over seeds (lowest to highest).\n"
+    for table in sorted({heading for ablation in ablations.values() for heading in ablation.rows}):
+        rows = {name: ablation for name, ablation in ablations.items() if table in ablation.rows}
+        text += f"\n### {table}\n\n" + "\n".join(_markdown(table, rows, runs)) + "\n"
+    target = work / f"{TABLE}.md"
+    with atomic_write(target) as path:
+        path.write_text(text)
+    return target
+
+
+def _results(folder: Path) -> dict[str, dict[str, float]]:
+    """Finished runs of one ablation by seed."""
+    files = sorted(folder.glob(f"seed_*/{RESULT}"))
+    return {file.parent.name.removeprefix("seed_"): json.loads(file.read_text()) for file in files}
+
+
+def _markdown(
+    table: str, rows: Mapping[str, Ablation], runs: Mapping[str, Mapping[str, Mapping[str, float]]]
+) -> Iterable[str]:
+    paper = any(row.paper for row in rows.values())
+    headings = ["", "seeds", "steps", "parameters, M", *(heading for _, heading, _ in COLUMNS)]
+    headings += ["paper (other data)"] if paper else []
+    yield _line(headings)
+    yield _line(["---"] * len(headings))
+    for name, row in rows.items():
+        found = list(runs[name].values())
+        cells = [row.rows[table], str(len(found)), *_cells(found)]
+        cells += [" / ".join(f"{value:g}" for value in row.paper)] if paper else []
+        yield _line(cells)
+
+
+def _cells(found: Sequence[Mapping[str, float]]) -> list[str]:
+    if not found:
+        return ["not run"] * (2 + len(COLUMNS))
+    keys = [("steps", 0), *((key, digits) for key, _, digits in COLUMNS)]
+    steps, *others = [_spread([run[key] for run in found], digits) for key, digits in keys]
+    return [steps, f"{found[0]['parameters'] / 1e6:.2f}", *others]
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    """The mean and, of several values, lowest and highest."""
+    mean = f"{sum(values) / len(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
