@@ -12,10 +12,12 @@ _LAZY = {
     "Motion": "unimo.motion.motion",
     "MotionTokenizer": "unimo.motion.tokenizer",
     "VisualTokenizer": "unimo.media.tokenizer",
+    "load_motion_tokenizer": "unimo.bundle",
 }
-__all__ = ["Motion", "MotionTokenizer", "UniMoPipeline", "VisualTokenizer"]
+__all__ = ["Motion", "MotionTokenizer", "UniMoPipeline", "VisualTokenizer", "load_motion_tokenizer"]
 
 if TYPE_CHECKING:
+    from unimo.bundle import load_motion_tokenizer
     from unimo.media.tokenizer import VisualTokenizer
     from unimo.motion.motion import Motion
     from unimo.motion.tokenizer import MotionTokenizer

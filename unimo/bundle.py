@@ -29,6 +29,7 @@ from unimo.files import atomic_write
 if TYPE_CHECKING:
     from ar_model import UniMoTransformer
     from motion_tokenizer import MotionVQVAE
+    from unimo.motion.tokenizer import MotionTokenizer
     from visual_tokenizer import DiscreteVisualTokenizer
 
 FORMAT_VERSION = 1
@@ -245,6 +246,15 @@ def load_bundle(name_or_path: str | Path = "mini") -> Bundle:
         what = f"bundle.json has format {info.format_version}; this version of UniMo reads format {FORMAT_VERSION}."
         raise CheckpointError(what, str(file), "update UniMo")
     return Bundle(path, info)
+
+
+def load_motion_tokenizer(bundle: str | Path | Bundle = "mini", device: str | torch.device = "cpu") -> MotionTokenizer:
+    """The motion tokenizer of a bundle, which need hold nothing else; names and errors as for `load_bundle`."""
+    from unimo.motion.tokenizer import MotionTokenizer
+
+    opened = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+    s, model = opened.settings, opened.component("motion_tokenizer").to(device)
+    return MotionTokenizer(model, s.fps, s.frames, s.side, s.canonical_focal, s.body)
 
 
 def save_bundle(

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ar_model.engine import Engine
 from ar_model.sampling import Sampling
-from unimo.bundle import Bundle, load_bundle
+from unimo.bundle import Bundle, load_bundle, load_motion_tokenizer
 from unimo.errors import CheckpointError, InputError
 from unimo.geometry.cameras import default_focal, intrinsics_matrix
 from unimo.media.images import read_image
@@ -72,9 +72,7 @@ class UniMoPipeline:
     @cached_property
     def motion_tokenizer(self) -> MotionTokenizer:
         """Motion ↔ ids."""
-        s = self.settings
-        model = self.bundle.component("motion_tokenizer").to(self.device)
-        return MotionTokenizer(model, s.fps, s.frames, s.side, s.canonical_focal, s.body)
+        return load_motion_tokenizer(self.bundle, self.device)
 
     @cached_property
     def visual_tokenizer(self) -> VisualTokenizer:

@@ -23,10 +23,11 @@ def mocap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_pool: None) ->
     folders = [tmp_path / "train", tmp_path / "validation"]
     for folder in folders:
         folder.mkdir()
+        (folder / "walk.bvh").touch()
     walkers = gait_library(4, seconds=3.0)
     library = {folders[0]: walkers[:2], folders[1]: walkers[2:]}
     read = staticmethod(lambda paths, *_, **__: MotionLibrary(library[paths[0]]))
-    monkeypatch.setattr(MotionLibrary, "from_mocap", read)
+    monkeypatch.setattr(MotionLibrary, "from_files", read)
     return "--mocap", folders[0], "--validation-mocap", folders[1], "--work", tmp_path / "work"
 
 

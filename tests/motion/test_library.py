@@ -1,4 +1,4 @@
-"""The mocap library: what it finds, whom it takes, what it keeps, and what it says of clips it cannot use."""
+"""The library on BVH: what it finds, whom it takes, what it keeps, and what it says of files it cannot use."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from tests.motion.cmu_sample import standing
 from unimo.body import load_body
 from unimo.errors import InputError
-from unimo.motion import library as library_module
-from unimo.motion.library import MotionLibrary, subject_of
+from unimo.motion import files as files_module
+from unimo.motion.files import subject_of
+from unimo.motion.library import MotionLibrary
 
 
 @pytest.fixture()
@@ -37,7 +38,7 @@ def test_subject_is_read_from_the_name(name: str, subject: str) -> None:
 
 def test_clips_come_from_zips_in_order_and_are_kept(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, int]] = []
-    first = MotionLibrary.from_mocap([pack], progress=lambda done, total: seen.append((done, total)))
+    first = MotionLibrary.from_files([pack], progress=lambda done, total: seen.append((done, total)))
     assert [named.name for named in first] == ["cmu_02_01", "cmu_60_04_p1"]
     assert first.subjects == ("02", "60") and seen == [(1, 2), (2, 2)] and first.skipped == ()
     assert first[0].motion.axes == "world" and len(first[1].motion) == 4
@@ -45,23 +46,23 @@ def test_clips_come_from_zips_in_order_and_are_kept(pack: Path, monkeypatch: pyt
     def never(*args: object) -> None:
         raise AssertionError("the cache was not used")
 
-    monkeypatch.setattr(library_module, "retarget", never)
-    again = MotionLibrary.from_mocap([pack])
+    monkeypatch.setattr(files_module, "retarget", never)
+    again = MotionLibrary.from_files([pack])
     assert np.array_equal(again[1].motion.body_pose, first[1].motion.body_pose)
 
 
 def test_subjects_are_chosen(pack: Path) -> None:
-    assert [named.subject for named in MotionLibrary.from_mocap([pack], subjects={"02"})] == ["02"]
-    with pytest.raises(InputError, match="has no subject 99\n.*\n.*out of: 02, 60"):
-        MotionLibrary.from_mocap([pack], subjects={"02", "99"})
+    assert [named.subject for named in MotionLibrary.from_files([pack], subjects={"02"})] == ["02"]
+    with pytest.raises(InputError, match="have no subject 99\n.*\n.*out of: 02, 60"):
+        MotionLibrary.from_files([pack], subjects={"02", "99"})
 
 
 def test_a_damaged_cache_is_made_anew(pack: Path, tmp_path: Path) -> None:
-    first = MotionLibrary.from_mocap([pack])
+    first = MotionLibrary.from_files([pack])
     kept = sorted((tmp_path / "cache" / "retargeted").iterdir())
     kept[0].write_bytes(b"PK")
     kept[1].write_bytes(kept[1].read_bytes()[:-400])
-    again = MotionLibrary.from_mocap([pack])
+    again = MotionLibrary.from_files([pack])
     assert len(again) == 2 and again.skipped == ()
     for one, other in zip(first, again, strict=True):
         assert np.array_equal(one.motion.body_pose, other.motion.body_pose)
@@ -74,7 +75,7 @@ def test_unusable_clips_are_listed_with_their_reason(pack: Path, tmp_path: Path)
     (folder / "c_1.bvh").write_bytes(b"\xff\xfe\x00")
     (folder / "d_1.bvh").write_text(standing(2))
     (folder / "e_1.bvh").write_text(standing(2).replace("3 Zrotation Yrotation", "3 Zrotation Zrotation", 1))
-    found = MotionLibrary.from_mocap([folder])
+    found = MotionLibrary.from_files([folder])
     assert [named.name for named in found] == ["d_1"]
     assert [name for name, _ in found.skipped] == ["b_1", "c_1", "e_1"]
     assert "no BVH that can be retargeted" in found.skipped[2][1]
@@ -82,8 +83,8 @@ def test_unusable_clips_are_listed_with_their_reason(pack: Path, tmp_path: Path)
 
 
 def test_missing_source_and_wrong_kind_are_input_errors(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such mocap"):
-        MotionLibrary.from_mocap([tmp_path / "none"])
+    with pytest.raises(InputError, match="no such motion file or folder"):
+        MotionLibrary.from_files([tmp_path / "none"])
     (tmp_path / "a.txt").write_text("x")
-    with pytest.raises(InputError, match="must be a .bvh file"):
-        MotionLibrary.from_mocap([tmp_path / "a.txt"])
+    with pytest.raises(InputError, match="must be .npz or .bvh files"):
+        MotionLibrary.from_files([tmp_path / "a.txt"])

@@ -42,7 +42,7 @@ class Finished:
 
 @pytest.fixture
 def mocap(monkeypatch: pytest.MonkeyPatch, inline_pool: None) -> None:
-    monkeypatch.setattr(MotionLibrary, "from_mocap", staticmethod(walks))
+    monkeypatch.setattr(MotionLibrary, "from_files", staticmethod(walks))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,7 @@ def test_every_stage_leaves_its_result_and_the_bundle_loads(finished) -> None:
     assert set(chain.pack("train").subjects) <= {"gait000", "gait001"}
     assert set(chain.pack("validation").subjects) <= {"gait002", "gait003"}
     assert len(chain.tokens("train")) == 3 and len(chain.tokens("validation")) == 2
+    assert set(load_bundle(finished.config.work / "bundle").info.components) == {"motion_tokenizer"}
     bundle = load_bundle(finished.config.bundle)
     bundle.verify()
     assert bundle.settings == chain.settings and bundle.info.name == "debug"

@@ -37,9 +37,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors o
 
 
 def set_up_logging(quiet: bool) -> None:
-    """Sends log messages of the libraries to standard error: warnings, or with --quiet errors only."""
+    """Sends log messages to standard error: warnings and UniMo's own notes, or with --quiet errors only."""
     handler = RichHandler(console=err, show_time=False, show_path=False)
     logging.basicConfig(level=logging.ERROR if quiet else logging.WARNING, format="%(message)s", handlers=[handler])
+    logging.getLogger("unimo").setLevel(logging.ERROR if quiet else logging.INFO)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from unimo.errors import InputError
 def synth(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for clips/ and manifest.jsonl.")],
     mocap: Annotated[
-        list[Path] | None, typer.Option("--mocap", help="Folder or zip of BVH files (may be repeated); none: walks.")
+        list[Path] | None, typer.Option("--mocap", help="Folder or zip of motions (may be repeated); none: walks.")
     ] = None,
     subjects: Annotated[str, typer.Option("--subjects", help="Only these subjects: 02,03,06.")] = "",
     count: Annotated[int, typer.Option("--count", min=1, help="Clips to have in the end.")] = 16,
@@ -30,7 +30,7 @@ def synth(
     c.set_up_logging(quiet)
     for path in mocap or []:
         if not path.exists():
-            raise InputError("there is no such mocap folder or zip", str(path.absolute()), "check --mocap")
+            raise InputError("there is no such motion file, folder or zip", str(path.absolute()), "check --mocap")
     if subjects and not mocap:
         raise InputError("--subjects chooses among the subjects of --mocap, which is not given")
 
@@ -45,7 +45,7 @@ def synth(
 
             chosen = {name.strip() for name in subjects.split(",") if name.strip()} or None
             fitted = lambda done, total: progress("fitting mocap", done, total)  # noqa: E731
-            library = MotionLibrary.from_mocap(mocap, chosen, workers=workers, progress=fitted)
+            library = MotionLibrary.from_files(mocap, chosen, workers=workers, progress=fitted)
         else:
             from unimo.synth.gait import gait_library
 

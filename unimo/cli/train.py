@@ -1,7 +1,7 @@
 """`unimo train {motion-tokenizer,visual-tokenizer,ar}`: one stage of the training chain, with what it needs before it.
 
-Clips and tokens are made in `--work` when they are not there yet; tokenizers must have been trained in the same folder
-before the transformer.
+The motion tokenizer needs motions only and ends as a part of a bundle. For the others, clips and tokens are made in
+`--work` when they are not there yet; tokenizers must have been trained in the same folder before the transformer.
 """
 
 from __future__ import annotations
@@ -14,11 +14,18 @@ import typer
 from unimo.cli import common as c
 from unimo.errors import InputError
 
-app = typer.Typer(help="Train one part of a bundle from mocap.", no_args_is_help=True)
+app = typer.Typer(help="Train one part of a bundle from motions.", no_args_is_help=True)
 
 ConfigOption = Annotated[str, typer.Option("--config", help="A preset (debug, mini) or a YAML file.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a.b=c of the config (may be repeated).")]
-MocapOption = Annotated[list[Path], typer.Option("--mocap", help="Folder or zip of BVH files (may be repeated).")]
+DataOption = Annotated[
+    list[Path], typer.Option("--data", help="File, folder or zip of AMASS .npz or BVH (may be repeated).")
+]
+ValidationDataOption = Annotated[
+    list[Path] | None,
+    typer.Option("--validation-data", help="The same, of other subjects; default: a tenth of the subjects of --data."),
+]
+MocapOption = Annotated[list[Path], typer.Option("--mocap", help="Folder or zip of motions (may be repeated).")]
 ValidationOption = Annotated[
     list[Path], typer.Option("--validation-mocap", help="The same, of other subjects (may be repeated).")
 ]
@@ -31,8 +38,39 @@ StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle wh
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work and its config.")]
 
 
+@app.command("motion-tokenizer")
+def motion_tokenizer(
+    data: DataOption,
+    validation_data: ValidationDataOption = None,
+    config: ConfigOption = "mini",
+    overrides: SetOption = None,
+    work: WorkOption = Path("work_dir"),
+    preset: PresetOption = "mini",
+    minutes: MinutesOption = None,
+    start_from: StartOption = None,
+    resume: ResumeOption = False,
+    device: c.DeviceOption = "auto",
+    quiet: c.QuietOption = False,
+) -> None:
+    """Train the motion tokenizer on motions of your own."""
+    _train(
+        "motion-tokenizer",
+        config,
+        overrides or [],
+        resume,
+        quiet,
+        minutes,
+        mocap=data,
+        validation_mocap=validation_data or [],
+        work=work,
+        preset=preset,
+        start_from=start_from,
+        device=device,
+    )
+
+
 def _command(stage: str, text: str) -> None:
-    """Adds one subcommand; all take the same options."""
+    """Adds the subcommand of a stage that learns from rendered clips; these take the same options."""
 
     def command(
         mocap: MocapOption,
@@ -49,27 +87,19 @@ def _command(stage: str, text: str) -> None:
         device: c.DeviceOption = "auto",
         quiet: c.QuietOption = False,
     ) -> None:
-        c.set_up_logging(quiet)
-        for path in [*mocap, *validation_mocap]:
-            if not path.exists():
-                raise InputError("there is no such mocap folder or zip", str(path.absolute()))
-        if any((work / stage).glob("step_*.safetensors")) and not resume:
-            fix = "--resume to go on, or another --work"
-            raise InputError(f"this folder holds checkpoints of {stage}", str((work / stage).absolute()), fix)
         _train(
             stage,
             config,
             overrides or [],
             resume,
             quiet,
+            minutes,
             mocap=mocap,
             validation_mocap=validation_mocap,
             work=work,
-            bundle=work / "bundle",
             preset=preset,
             clips=clips,
             validation_clips=validation_clips,
-            minutes={} if minutes is None else {stage: minutes},
             start_from=start_from,
             device=device,
         )
@@ -77,24 +107,38 @@ def _command(stage: str, text: str) -> None:
     app.command(stage, help=text)(command)
 
 
-def _train(stage: str, config: str, overrides: list[str], resume: bool, quiet: bool, **options: Any) -> None:
+def _train(
+    stage: str, config: str, overrides: list[str], resume: bool, quiet: bool, minutes: float | None, **options: Any
+) -> None:
+    c.set_up_logging(quiet)
+    folder = options["work"] / stage
+    if any(folder.glob("step_*.safetensors")) and not resume:
+        fix = "--resume to go on, or another --work"
+        raise InputError(f"this folder holds checkpoints of {stage}", str(folder.absolute()), fix)
+
     from unimo.assets import config_path
     from unimo.config import load_config
+    from unimo.motion.files import find_files
     from unimo.pipeline import check_device
     from unimo.training.chain import PARTS, Chain, ChainConfig
 
-    part, kept = PARTS[stage], options["work"] / stage / "config.json"
+    for path in [*options["mocap"], *options["validation_mocap"]]:
+        find_files([path])
+    part, kept = PARTS[stage], folder / "config.json"
     file = Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(part.name, config)
     wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides)
     options |= {"device": str(check_device(options["device"])), "training": {stage: wanted}}
+    options |= {"bundle": options["work"] / "bundle", "minutes": {} if minutes is None else {stage: minutes}}
     needs = {"motion-tokenizer": [], "visual-tokenizer": ["clips"], "ar": ["clips", "tokens"]}[stage]
     c.prepare_drawing("clips" in needs, "open", quiet)
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
         Chain(ChainConfig(**options), report).run([*needs, stage])
-    c.report_files([options["work"] / f"{stage}.safetensors", options["work"] / stage / "log.jsonl"], quiet)
+    files = [options["work"] / f"{stage}.safetensors", folder / "log.jsonl"]
+    if stage == "motion-tokenizer":
+        files += [folder / "curve.png", folder / "reconstructions.png", options["bundle"] / "bundle.json"]
+    c.report_files([file for file in files if file.is_file()], quiet)
 
 
-_command("motion-tokenizer", "Train the motion tokenizer on windows of mocap.")
 _command("visual-tokenizer", "Train the visual tokenizer on rendered clips.")
 _command("ar", "Train the transformer on the tokens of rendered clips.")

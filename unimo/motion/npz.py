@@ -8,13 +8,14 @@ Files without `axes` are plain AMASS, z up, and are turned to y up. Nothing is e
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -80,8 +81,8 @@ def save_motion(path: str | Path, motion: Motion) -> None:
         np.savez_compressed(handle, **arrays)
 
 
-def load_motion(path: str | Path) -> Motion:
-    """Reads a file of `save_motion`, or a plain AMASS file (SMPL-X, SMPL-H or SMPL).
+def load_motion(file: str | Path | BinaryIO) -> Motion:
+    """Reads a path or an open file: a file of `save_motion`, or a plain AMASS file (SMPL-X, SMPL-H or SMPL).
 
     A plain AMASS file becomes a world motion (y up). SMPL-X betas are kept, for the body "smplx"; those of SMPL and
     SMPL-H belong to neither of our bodies and become zeros of the open body, whose pelvis then follows the same path.
@@ -90,35 +91,38 @@ def load_motion(path: str | Path) -> Motion:
     Raises:
         InputError: the file is missing, damaged, pickled, of another kind, or holds wrong shapes or values.
     """
-    path = Path(path)
-    arrays = _read_arrays(path)
+    source = Path(file) if isinstance(file, str | Path) else file
+    where = str(file) if isinstance(source, Path) else None
+    arrays = _read_arrays(source, where)
     try:
         if "axes" in arrays:
             return _our_motion(arrays)
         return _amass_motion(arrays)
     except InputError as error:
-        raise InputError(error.what, where=error.where or str(path), fix=error.fix) from error
+        raise InputError(error.what, where=error.where or where, fix=error.fix) from error
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(source: Path | BinaryIO, where: str | None) -> dict[str, np.ndarray]:
     """Reads the keys we know; others (markers, labels, ...) are never opened."""
-    if not path.is_file():
-        raise InputError("no motion file here", where=str(path), fix="give the path of a .npz file")
-    if not zipfile.is_zipfile(path):
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError("no motion file here", where=where, fix="give the path of a .npz file")
+    if not zipfile.is_zipfile(source):
         what = "not a .npz file (pickled files are never opened: they can run code)"
-        raise InputError(what, where=str(path), fix="give a .npz file of plain arrays")
+        raise InputError(what, where=where, fix="give a .npz file of plain arrays")
+    if not isinstance(source, Path):
+        source.seek(0)  # the check has moved it
     key = None
     arrays = {}
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(source, allow_pickle=False) as file:
             for key in sorted(KNOWN_KEYS & set(file.files)):
                 arrays[key] = file[key]
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         if "allow_pickle" in str(error):
             what = f"{key} holds pickled Python objects, which are never opened: they can run code"
             fix = "save plain arrays: np.savez(path, **{name: np.asarray(value, dtype=np.float32)})"
-            raise InputError(what, where=str(path), fix=fix) from error
-        raise InputError(f"a damaged .npz file ({error})", where=str(path), fix="copy or export it anew") from error
+            raise InputError(what, where=where, fix=fix) from error
+        raise InputError(f"a damaged .npz file ({error})", where=where, fix="copy or export it anew") from error
     return arrays
 
 
@@ -161,7 +165,7 @@ def _amass_motion(arrays: Mapping[str, np.ndarray]) -> Motion:
     )
     # source and target differ for SMPL-H: the pelvis turns about the rest pelvis of the file's own body
     if is_smplx:
-        source = target = _licensed_rest_pelvis(motion)
+        source = target = smplx_rest_pelvis(motion)
     else:
         source, target = SMPLH_REST_PELVIS, rest_pelvis_of(motion, load_body("open"))
     global_orient, transl = transform_root(motion.global_orient, motion.transl, Z_UP_TO_Y_UP, np.zeros(3), source)
@@ -177,12 +181,22 @@ def _amass_motion(arrays: Mapping[str, np.ndarray]) -> Motion:
     )
 
 
-def _licensed_rest_pelvis(motion: Motion) -> np.ndarray:
+def smplx_rest_pelvis(motion: Motion) -> np.ndarray:
+    """J0 of an SMPL-X motion in metres: (T, 3) by the licensed body, or (3,) of its mean shape when that is not here.
+
+    The mean is off by centimetres, the same in every frame of one shape.
+    """
     try:
         return rest_pelvis_of(motion)
     except MissingAssetError:
-        log.warning("the licensed SMPL-X body is not here: its mean rest pelvis is used, centimetres may be off")
+        _warn_of_the_mean()
         return SMPLX_REST_PELVIS
+
+
+@functools.cache
+def _warn_of_the_mean() -> None:
+    """Once a process: a folder of AMASS has thousands of files."""
+    log.warning("the licensed SMPL-X body is not here: its mean rest pelvis is used, centimetres may be off")
 
 
 def _check_agreement(poses: np.ndarray, root: np.ndarray, body: np.ndarray) -> None:

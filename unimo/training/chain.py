@@ -7,6 +7,7 @@ stage can start from the weights of a bundle, with a fresh optimiser.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,26 +20,30 @@ from torch import nn
 from ar_model import UniMoTransformer
 from motion_tokenizer import MotionVQVAE
 from unimo.assets import config_path
-from unimo.bundle import BundleSettings, load_bundle, load_strictly, save_bundle
+from unimo.bundle import BundleSettings, load_bundle, load_motion_tokenizer, load_strictly, save_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.pack import ClipPack, build_pack
 from unimo.data.tokens import TokenPack, tokenize_pack, weights_hash
-from unimo.errors import InputError
+from unimo.errors import InputError, MissingAssetError
 from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.files import atomic_write
 from unimo.motion.features import from_features
 from unimo.motion.library import MotionLibrary
+from unimo.motion.split import hold_out
 from unimo.synth.scene import SceneConfig
 from unimo.training import parallel
 from unimo.training.ar import ArTask, ArTrainingConfig
 from unimo.training.config import OptimizationConfig
 from unimo.training.loop import Trainer
 from unimo.training.motion_pool import MotionWindows
+from unimo.training.motion_report import draw_curve, draw_reconstructions
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
 from unimo.training.probe import ProbeConfig, ProbeTask
 from unimo.training.task import VALIDATION_SEED, Task
 from unimo.training.visual_tokenizer import VisualTokenizerTask, VisualTokenizerTrainingConfig
 from visual_tokenizer import DiscreteVisualTokenizer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,9 @@ class ChainConfig:
     """What to make and how long to train.
 
     Attributes:
-        mocap: BVH folders or zips for training.
-        validation_mocap: the same for validation; its subjects must not be among the training subjects.
+        mocap: motion files, folders or zips for training (`MotionLibrary.from_files`).
+        validation_mocap: the same for validation; its subjects must not be among the training subjects. Without any,
+            about a tenth of the training subjects is held out.
         work: folder of intermediate results.
         bundle: folder of the finished bundle.
         preset: name of the configs.
@@ -118,18 +124,32 @@ class Chain:
             parallel.wait()
             self.progress(stage, 1.0, "done")
 
-    def libraries(self) -> tuple[MotionLibrary, MotionLibrary]:
-        """Training and validation motions, retargeted (once) to the open body."""
-        train = MotionLibrary.from_mocap(self.config.mocap)
-        validation = MotionLibrary.from_mocap(self.config.validation_mocap)
-        shared = {motion.subject for motion in train} & {motion.subject for motion in validation}
+    def libraries(self, stage: str, speed: float, frames: int | None = None) -> tuple[MotionLibrary, MotionLibrary]:
+        """Training and validation motions on the open body, long enough for a window.
+
+        Args:
+            stage: for reports of progress.
+            speed: highest playback speed of training windows.
+            frames: of a window; default the bundle's.
+        """
+
+        def read(sources: Sequence[Path], speed: float) -> MotionLibrary:
+            report = lambda done, total: self.progress(stage, 0.0, f"reading {done}/{total}")  # noqa: E731
+            library = MotionLibrary.from_files(sources, progress=report)
+            return library.at_least(((frames or self.scene.frames) - 1) / self.scene.fps * speed)
+
+        train = read(self.config.mocap, speed)
+        if not self.config.validation_mocap:
+            return hold_out(train)
+        validation = read(self.config.validation_mocap, self.scene.speed[1])
+        shared = set(train.subjects) & set(validation.subjects)
         if shared:
-            raise InputError(f"subjects {sorted(shared)} are in both training and validation mocap")
+            raise InputError(f"subjects {sorted(shared)} are in both training and validation motions")
         return train, validation
 
     def stage_clips(self) -> None:
         """Renders the training and validation packs."""
-        train, validation = self.libraries()
+        train, validation = self.libraries("clips", self.scene.speed[1])
         config = self.config
         parts = (
             ("validation", validation, VALIDATION_SEED, config.validation_clips),
@@ -141,12 +161,27 @@ class Chain:
             build_pack(config.work / "packs" / name, library, seeds, self.scene, config.workers, report)
 
     def stage_motion_tokenizer(self) -> None:
-        """Trains the motion tokenizer on windows in random cameras; needs no rendered clips."""
+        """Trains the motion tokenizer on windows in random cameras; needs no rendered clips.
+
+        Leaves it as a part of the bundle `work/bundle` too, and pictures of what it learned in `work/motion-tokenizer`.
+        """
+        folder, part = self.config.work / "motion-tokenizer", self.config.work / "bundle"
+        before = self._training_of(part)
         config = self._training_config("motion-tokenizer")
-        train, validation = self.libraries()
+        train, validation = self.libraries("motion-tokenizer", config.data.speed[1], config.data.frames)
         windows = MotionWindows.draw(train, validation, self.scene, self.settings.canonical_focal, config.data)
         task = MotionTokenizerTask(config, windows, device=self.config.device)
         self._train("motion-tokenizer", task, config.optimization)
+        training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
+        name = self.config.work.resolve().name
+        save_bundle(part, name, self.settings, {"motion_tokenizer": self.motion_tokenizer()}, training, licence="")
+        draw_curve(folder / "log.jsonl", folder / "curve.png")
+        pictures = folder / "reconstructions.png"
+        try:
+            draw_reconstructions(load_motion_tokenizer(part), task.validation, pictures)
+        except MissingAssetError as error:
+            pictures.unlink(missing_ok=True)
+            logger.warning("reconstructions.png could not be drawn: %s; `unimo doctor` says more", error.what)
 
     def stage_visual_tokenizer(self) -> None:
         """Trains the visual tokenizer on the packs."""
@@ -256,6 +291,34 @@ class Chain:
     def visual_tokenizer(self) -> DiscreteVisualTokenizer:
         """The trained visual tokenizer."""
         return self._trained("visual-tokenizer")
+
+    def _training_of(self, bundle: Path) -> dict[str, Any]:
+        """What a bundle says of the training of its parts; empty when it is not there yet.
+
+        Raises:
+            InputError: its clips are of another geometry.
+        """
+        if not (bundle / "bundle.json").is_file():
+            return {}
+        info = load_bundle(bundle).info
+        if info.settings != self.settings:
+            raise InputError("the bundle here is for clips of another geometry", str(bundle), "another --work")
+        return info.training
+
+    def _motion_training(self, train: MotionLibrary, validation: MotionLibrary) -> dict[str, Any]:
+        """Where the motion tokenizer comes from, for bundle.json; folders by name alone."""
+        config, stage = self.config, "motion-tokenizer"
+        return {
+            "data": [path.resolve().name for path in config.mocap],
+            "validation_data": [path.resolve().name for path in config.validation_mocap],
+            "clips": len(train),
+            "validation_clips": len(validation),
+            "subjects": len(train.subjects),
+            "validation_subjects": list(validation.subjects),
+            "left_out": len(train.skipped),
+            "settings": self._kept(stage),
+            "validation": self._last_log(stage),
+        }
 
     def _check_tokens(self, stage: str) -> None:
         """Raises InputError when a stage was trained on the tokens of other tokenizers."""

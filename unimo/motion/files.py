@@ -1,0 +1,163 @@
+"""A user's motion files: which there are in files, folders and zips, whose they are, and the motion in each.
+
+In: paths. Out: `MotionFile`s; `read()` gives a `Motion` in world axes (y up) of the open body at the file's own rate.
+BVH is retargeted once and kept in the user's cache: the key holds the file's hash and the versions of the retargeting
+and of the body, so that a changed file or a changed method is retargeted anew. npz is read anew each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from unimo.assets import cache_dir
+from unimo.body.build_open import BUILD_VERSION
+from unimo.errors import InputError
+from unimo.motion.bvh import parse_bvh
+from unimo.motion.frames import camera_to_world, rest_pelvis_of, with_one_shape
+from unimo.motion.motion import NUM_BETAS, Motion
+from unimo.motion.npz import load_motion, save_motion, smplx_rest_pelvis
+from unimo.motion.retarget import RETARGET_VERSION, retarget
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".bvh", ".npz")
+KINDS = "AMASS *_stageii.npz or *_poses.npz, UniMo's motion.npz, or BVH of the CMU skeleton"
+
+
+@dataclass(frozen=True)
+class MotionFile:
+    """A file on disk (member None) or in a zip."""
+
+    path: Path
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return str(self.path / self.member if self.member else self.path)
+
+    @property
+    def suffix(self) -> str:
+        """Such as ".bvh" or ".npz", lower case."""
+        return Path(self.member or self.path).suffix.lower()
+
+    @property
+    def name(self) -> str:
+        """The name without suffix; an npz has its folder before it, because AMASS repeats names in every folder."""
+        stem = Path(self.member or self.path).stem
+        return f"{self.subject}/{stem}" if self.suffix == ".npz" else stem
+
+    @property
+    def subject(self) -> str:
+        """Who moves: the name of an npz file's folder, or what a BVH file's name says (`subject_of`)."""
+        if self.suffix != ".npz":
+            return subject_of(self.name)
+        if self.member is None:
+            return self.path.parent.resolve().name
+        return Path(self.member).parent.name or self.path.stem
+
+    def open(self) -> BinaryIO:
+        """The content, which can be searched."""
+        if self.member is None:
+            return self.path.open("rb")
+        with zipfile.ZipFile(self.path) as archive:
+            return BytesIO(archive.read(self.member))
+
+    def read(self) -> Motion:
+        """The motion in world axes, of the open body; its betas are zero unless the file's are of the open body.
+
+        Raises:
+            InputError: the file is no motion, damaged, pickled, or of a skeleton that is not known.
+        """
+        if self.suffix == ".zip":
+            raise InputError("a damaged .zip file", str(self), "copy or fetch it anew")
+        try:
+            with self.open() as content:
+                if self.suffix == ".npz":
+                    return camera_to_world(_of_open_body(load_motion(content)))
+                return _retargeted(content.read(), str(self))
+        except UnicodeDecodeError as error:
+            raise InputError("it is not text", str(self)) from error
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: a zip with a password
+            raise InputError(f"it cannot be read ({error})", str(self)) from error
+        except ValueError as error:  # such as an axis that turns twice
+            raise InputError(f"it is no BVH that can be retargeted: {error}", str(self)) from error
+
+
+def subject_of(name: str) -> str:
+    """The subject in a BVH's name: "cmu_35_01" and "35_01" give "35"; a name of one part is its own subject."""
+    parts = name.split("_")
+    if parts[0].lower() == "cmu" and len(parts) > 1:
+        parts = parts[1:]
+    return parts[0]
+
+
+def find_files(sources: Sequence[str | Path]) -> list[MotionFile]:
+    """The motion files of files, folders (searched to any depth, zips in them too) and zips, sorted in each source.
+
+    A zip that cannot be opened is listed too: reading it gives the reason.
+
+    Raises:
+        InputError: a source does not exist or is of another kind, or there is no motion file in any of them.
+    """
+    there = [file for source in sources for file in sorted(_files(Path(source)), key=lambda file: str(file))]
+    files = [file for file in there if file.suffix in (*SUFFIXES, ".zip")]
+    if not files:
+        found = f"only {count_kinds(there)}" if there else "they are empty" if len(sources) > 1 else "it is empty"
+        raise InputError(f"there is no .npz or .bvh file here: {found}", ", ".join(map(str, sources)), f"give {KINDS}")
+    return files
+
+
+def count_kinds(files: Iterable[MotionFile]) -> str:
+    """Such as "3 .npz, 1 .txt"."""
+    counts = Counter(file.suffix or "without suffix" for file in files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(6))
+
+
+def _files(source: Path) -> list[MotionFile]:
+    if source.is_dir():
+        return [file for path in source.rglob("*") if path.is_file() for file in _members(path)]
+    if not source.exists():
+        raise InputError("there is no such motion file or folder", str(source.absolute()))
+    if source.suffix.lower() not in (*SUFFIXES, ".zip"):
+        raise InputError("motions must be .npz or .bvh files, folders or zips of them", str(source))
+    return _members(source)
+
+
+def _members(path: Path) -> list[MotionFile]:
+    """The files in a zip; any other file, and a zip that cannot be opened, as it is."""
+    if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return [MotionFile(path, member) for member in archive.namelist() if not member.endswith("/")]
+    return [MotionFile(path)]
+
+
+def _of_open_body(motion: Motion) -> Motion:
+    """The motion on the open body; the pelvis keeps its path, and so transl, which lacks J0, does not."""
+    if motion.body == "open":
+        return with_one_shape(motion)
+    moved = replace(motion, body="open", betas=np.zeros(NUM_BETAS))
+    return replace(moved, transl=motion.transl + smplx_rest_pelvis(motion) - rest_pelvis_of(moved))
+
+
+def _retargeted(content: bytes, where: str) -> Motion:
+    """The motion of a BVH, from the cache or made now."""
+    key = hashlib.sha256(content).hexdigest()[:24]
+    path = cache_dir() / "retargeted" / f"{key}_r{RETARGET_VERSION}_b{BUILD_VERSION}.npz"
+    if path.is_file():
+        try:
+            return load_motion(path)
+        except (InputError, OSError) as error:
+            logger.warning("retargeting anew: %s", error)
+    motion = retarget(parse_bvh(content.decode("utf-8-sig"), where))
+    save_motion(path, motion)
+    return motion
