@@ -13,7 +13,7 @@ import pytest
 
 from unimo.bundle import load_bundle
 from unimo.cli.capture import capture, find_videos, output_folders
-from unimo.cli.evaluate import parse_seeds
+from unimo.cli.common import parse_seeds
 from unimo.cli.main import run
 from unimo.cli.train import app
 from unimo.config import to_dict

@@ -17,6 +17,8 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from unimo.errors import InputError
+
 out = Console()
 err = Console(stderr=True)
 
@@ -106,3 +108,18 @@ def report_files(files: list[Path], quiet: bool) -> None:
     if not quiet:
         for file in files:
             out.print(f"wrote {file}", highlight=False, soft_wrap=True)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0,1,2" as numbers.
+
+    Raises:
+        InputError: not a list of different whole numbers of at least 0.
+    """
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--seeds takes whole numbers with commas between them, not {text!r}") from error
+    if min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise InputError(f"--seeds takes different numbers of at least 0, not {text!r}")
+    return seeds

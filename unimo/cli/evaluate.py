@@ -79,7 +79,7 @@ def _evaluate(
     quiet: bool,
 ) -> None:
     c.set_up_logging(quiet)
-    numbers = parse_seeds(seeds)
+    numbers = c.parse_seeds(seeds)
     if json and json.is_dir():
         raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'report.json'}")
 
@@ -99,18 +99,3 @@ def _evaluate(
                 table.add_row(key, f"{value:.4g}")
         c.out.print(table)
     c.report_files([json] if json else [], quiet)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """ "0,1,2" as numbers.
-
-    Raises:
-        InputError: not a list of different whole numbers of at least 0.
-    """
-    try:
-        seeds = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InputError(f"--seeds takes whole numbers with commas between them, not {text!r}") from error
-    if min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise InputError(f"--seeds takes different numbers of at least 0, not {text!r}")
-    return seeds

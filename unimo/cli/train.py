@@ -35,6 +35,11 @@ ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips
 ValidationClipsOption = Annotated[int, typer.Option("--validation-clips", min=1, help="Validation clips to render.")]
 MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Stop after this time, schedule included.")]
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
+SweepOption = Annotated[
+    Path | None,
+    typer.Option("--sweep", help="Folder of ablations: train each for --minutes instead, and tabulate. Goes on."),
+]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of a sweep: 0 or 0,1,2.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work and its config.")]
 
 
@@ -48,11 +53,19 @@ def motion_tokenizer(
     preset: PresetOption = "mini",
     minutes: MinutesOption = None,
     start_from: StartOption = None,
+    sweep: SweepOption = None,
+    seeds: SeedsOption = "0",
     resume: ResumeOption = False,
     device: c.DeviceOption = "auto",
     quiet: c.QuietOption = False,
 ) -> None:
     """Train the motion tokenizer on motions of your own."""
+    if sweep is not None:
+        if start_from or resume:
+            raise InputError("--sweep starts from fresh weights and goes on by itself", fix="leave out --start-from and --resume")
+        _sweep(sweep, c.parse_seeds(seeds), config, overrides or [], quiet, minutes or 10.0, mocap=data,
+               validation_mocap=validation_data or [], work=work, preset=preset, device=device)  # fmt: skip
+        return
     _train(
         "motion-tokenizer",
         config,
@@ -116,7 +129,6 @@ def _train(
         fix = "--resume to go on, or another --work"
         raise InputError(f"this folder holds checkpoints of {stage}", str(folder.absolute()), fix)
 
-    from unimo.assets import config_path
     from unimo.config import load_config
     from unimo.motion.files import find_files
     from unimo.pipeline import check_device
@@ -125,7 +137,7 @@ def _train(
     for path in [*options["mocap"], *options["validation_mocap"]]:
         find_files([path])
     part, kept = PARTS[stage], folder / "config.json"
-    file = Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(part.name, config)
+    file = _config_file(part.name, config)
     wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides)
     options |= {"device": str(check_device(options["device"])), "training": {stage: wanted}}
     options |= {"bundle": options["work"] / "bundle", "minutes": {} if minutes is None else {stage: minutes}}
@@ -138,6 +150,35 @@ def _train(
     if stage == "motion-tokenizer":
         files += [folder / "curve.png", folder / "reconstructions.png", options["bundle"] / "bundle.json"]
     c.report_files([file for file in files if file.is_file()], quiet)
+
+
+def _config_file(kind: str, config: str) -> Path:
+    """The file of a preset, or the file itself."""
+    from unimo.assets import config_path
+
+    return Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(kind, config)
+
+
+def _sweep(
+    folder: Path, seeds: list[int], config: str, overrides: list[str], quiet: bool, minutes: float, **options: Any
+) -> None:
+    c.set_up_logging(quiet)
+    from unimo.pipeline import check_device
+    from unimo.training.chain import Chain, ChainConfig
+    from unimo.training.sweep import load_ablations, run_sweep
+
+    ablations, base = load_ablations(folder), _config_file("motion_tokenizer", config)
+    options |= {"device": str(check_device(options["device"])), "bundle": options["work"] / "bundle"}
+    with c.progress_bars(quiet) as progress:
+        report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
+        chain = Chain(ChainConfig(**options), report)
+
+        def draw(data: Any) -> Any:
+            return chain.motion_windows(*chain.libraries("motions", data.speed[1], data.frames), data)
+
+        work = options["work"] / folder.resolve().name
+        table = run_sweep(ablations, base, overrides, seeds, minutes, work, draw, options["device"], report)
+    c.report_files([table, table.with_suffix(".json")], quiet)
 
 
 _command("visual-tokenizer", "Train the visual tokenizer on rendered clips.")

@@ -35,7 +35,7 @@ from unimo.training import parallel
 from unimo.training.ar import ArTask, ArTrainingConfig
 from unimo.training.config import OptimizationConfig
 from unimo.training.loop import Trainer
-from unimo.training.motion_pool import MotionWindows
+from unimo.training.motion_pool import MotionDataConfig, MotionWindows
 from unimo.training.motion_report import draw_curve, draw_reconstructions
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
 from unimo.training.probe import ProbeConfig, ProbeTask
@@ -160,6 +160,10 @@ class Chain:
             report = lambda done, total, name=name: self.progress("clips", done / total, f"{name} {done}/{total}")  # noqa: E731
             build_pack(config.work / "packs" / name, library, seeds, self.scene, config.workers, report)
 
+    def motion_windows(self, train: MotionLibrary, validation: MotionLibrary, data: MotionDataConfig) -> MotionWindows:
+        """Windows of these motions in the bundle's camera."""
+        return MotionWindows.draw(train, validation, self.scene, self.settings.canonical_focal, data)
+
     def stage_motion_tokenizer(self) -> None:
         """Trains the motion tokenizer on windows in random cameras; needs no rendered clips.
 
@@ -169,8 +173,7 @@ class Chain:
         before = self._training_of(part)
         config = self._training_config("motion-tokenizer")
         train, validation = self.libraries("motion-tokenizer", config.data.speed[1], config.data.frames)
-        windows = MotionWindows.draw(train, validation, self.scene, self.settings.canonical_focal, config.data)
-        task = MotionTokenizerTask(config, windows, device=self.config.device)
+        task = MotionTokenizerTask(config, self.motion_windows(train, validation, config.data), self.config.device)
         self._train("motion-tokenizer", task, config.optimization)
         training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
         name = self.config.work.resolve().name
