@@ -149,3 +149,27 @@ def test_wrong_data_is_one_message_before_anything_is_made(data: Path, tmp_path:
     code, text = train(capsys, data, tmp_path / "work", "--validation-data", data / "anna")
     assert code == 2 and "subjects ['anna'] are in both training and validation motions" in text
     assert not (tmp_path / "work" / "bundle").exists()
+
+
+def test_a_sweep_tabulates_ablations_of_the_users_motions(data: Path, tmp_path: Path, capsys) -> None:
+    folder, work = tmp_path / "mine", tmp_path / "work"
+    folder.mkdir()
+    (folder / "few.yaml").write_text('rows: {"Codes": "32 codes"}\nchange: {model: {codebook_size: 32}}\n')
+    (folder / "many.yaml").write_text('rows: {"Codes": "64 codes"}\nchange: {model: {codebook_size: 64}}\n')
+    arguments = ("--sweep", folder, "--seeds", "0,1", "--minutes", "5", "--set", "optimization.steps=2")
+    code, text = train(capsys, data, work, *arguments)
+    table = work / "mine" / "table.md"
+    assert code == 0 and "table.md" in text.replace(" ", "")
+    assert "| 32 codes | 2 | 2 (2–2) |" in table.read_text() and "not run" not in table.read_text()
+    results = sorted(work.glob("mine/*/seed_*/result.json"))
+    assert len(results) == 4
+    stamps = [file.stat().st_mtime_ns for file in results]
+    assert train(capsys, data, work, *arguments)[0] == 0 and [file.stat().st_mtime_ns for file in results] == stamps
+
+
+def test_bad_sweeps_are_one_message(data: Path, tmp_path: Path, capsys) -> None:
+    code, text = train(capsys, data, tmp_path / "work", "--sweep", tmp_path / "nowhere")
+    assert code == 2 and "no ablations here" in text
+    code, text = train(capsys, data, tmp_path / "work", "--sweep", tmp_path, "--resume")
+    assert code == 2 and "goes on by itself" in text and "leave out --start-from and --resume" in text
+    assert not (tmp_path / "work").exists()

@@ -41,7 +41,7 @@ def results() -> dict[str, Any]:
 
 def test_tables_print_the_number_its_interval_the_baseline_and_whether_the_goal_is_met(results: dict) -> None:
     lines = results_tables(results).splitlines()
-    assert "| motion: MPJPE, mm | 91.2 |  | (≤ 80 ✗) |" in lines
+    assert "| motion: MPJPE, mm | 91.2 |  | (≤ 40 ✗) |" in lines
     assert "| motion: share of the codebook in use | 0.900 |  | (≥ 0.8 ✓) |" in lines
     assert "| MPJPE, mm (beside: constant pose, also below) | 100 [90.0, 110] | 150 |  |" in lines
     assert "| MPJPE ÷ constant pose | 0.669 |  | (≤ 0.75 ✓) |" in lines
@@ -77,5 +77,5 @@ def test_only_the_part_between_the_markers_changes(
 
 
 def test_a_failing_command_is_reported_with_its_own_message(tmp_path: Path) -> None:
-    with pytest.raises(UniMoError, match=r"(?s)the command failed \(2\): unimo synth .*--output out\n.*no such mocap"):
+    with pytest.raises(UniMoError, match=r"(?s)the command failed \(2\): unimo synth .*--output out\n.*no such motion"):
         module._run(["synth", "--mocap", str(tmp_path / "none")], "--output", tmp_path / "out")

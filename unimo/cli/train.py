@@ -1,7 +1,8 @@
 """`unimo train {motion-tokenizer,visual-tokenizer,ar}`: one stage of the training chain, with what it needs before it.
 
-The motion tokenizer needs motions only and ends as a part of a bundle. For the others, clips and tokens are made in
-`--work` when they are not there yet; tokenizers must have been trained in the same folder before the transformer.
+The motion tokenizer needs motions only and ends as a part of a bundle; a folder of ablations of it is a sweep. For the
+others, clips and tokens are made in `--work` when they are not there yet; tokenizers must have been trained in the same
+folder before the transformer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Stop aft
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
 SweepOption = Annotated[
     Path | None,
-    typer.Option("--sweep", help="Folder of ablations: train each for --minutes instead, and tabulate. Goes on."),
+    typer.Option("--sweep", help="Train every ablation of this folder for --minutes (10) instead; goes on, tabulates."),
 ]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of a sweep: 0 or 0,1,2.")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work and its config.")]
@@ -62,9 +63,10 @@ def motion_tokenizer(
     """Train the motion tokenizer on motions of your own."""
     if sweep is not None:
         if start_from or resume:
-            raise InputError("--sweep starts from fresh weights and goes on by itself", fix="leave out --start-from and --resume")
-        _sweep(sweep, c.parse_seeds(seeds), config, overrides or [], quiet, minutes or 10.0, mocap=data,
-               validation_mocap=validation_data or [], work=work, preset=preset, device=device)  # fmt: skip
+            what = "--sweep starts from fresh weights and goes on by itself"
+            raise InputError(what, fix="leave out --start-from and --resume")
+        places = {"mocap": data, "validation_mocap": validation_data or [], "work": work, "preset": preset}
+        _sweep(sweep, c.parse_seeds(seeds), config, overrides or [], quiet, minutes or 10.0, device=device, **places)
         return
     _train(
         "motion-tokenizer",

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from unimo.body import load_body
-from unimo.metrics.pose import accel_mm_per_frame2, mpjpe_mm, pa_mpjpe_mm, rotation_error_deg, translation_error_m
+from unimo.metrics.pose import (
+    accel_mm_per_frame2,
+    mpjpe_mm,
+    pa_mpjpe_mm,
+    pve_mm,
+    rotation_error_deg,
+    translation_error_m,
+)
 
 
 def clip_joints(parts: Mapping[str, Tensor], body: str = "open") -> Tensor:
@@ -21,6 +29,16 @@ def clip_vertices(parts: Mapping[str, Tensor], body: str = "open", index: Tensor
     flat = [parts[key].flatten(0, 1) for key in ("rotations", "betas", "transl")]
     vertices = load_body(body).vertices(*flat, index=index)  # type: ignore[arg-type]
     return vertices.unflatten(0, parts["betas"].shape[:2])
+
+
+def clip_pve_mm(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open") -> Tensor:
+    """PVE over all vertices of the body, each clip's mean (N,); both sides as `clip_joints` takes them."""
+    joints, true_joints = clip_joints(predicted, body), clip_joints(truth, body)
+    errors = []
+    for row in range(len(joints)):  # a clip at a time: all vertices of many clips fill the memory
+        sides = [clip_vertices({k: v[row : row + 1] for k, v in side.items()}, body)[0] for side in (predicted, truth)]
+        errors.append(pve_mm(sides[0], sides[1], joints[row, :, 0], true_joints[row, :, 0]).mean())
+    return torch.stack(errors)
 
 
 def pose_errors(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open") -> dict[str, Tensor]:

@@ -41,14 +41,15 @@ class Row:
 
 ROWS = {
     "tokenizer": (
-        Row("mpjpe_mm", "motion: MPJPE, mm", high=80),
+        Row("mpjpe_mm", "motion: MPJPE, mm", high=40),
         Row("pa_mpjpe_mm", "motion: PA-MPJPE, mm"),
+        Row("pve_mm", "motion: PVE (all vertices), mm"),
         Row("accel_mm_per_frame2", "motion: Accel, mm/frame²"),
         Row("accel_m_per_s2", "motion: Accel, m/s²"),
         Row("root_orientation_deg", "motion: root orientation, degrees"),
         Row("root_translation_m", "motion: root translation, m"),
-        Row("root_drift_mm", "motion: root drift at the end of the clip, mm", high=40),
-        Row("codebook_use", "motion: share of the codebook in use", low=0.8),
+        Row("root_drift_mm", "motion: root drift at the end of the clip, mm", high=20),
+        Row("codebook_use", "motion: share of the codebook in use", low=0.95),
         Row("psnr_db", "pictures: PSNR, dB (beside: 16× down-sampled copy)", "downsampled_16x.psnr_db", low=24),
         Row("psnr_in_mask_db", "pictures: PSNR on the person, dB (beside: 16× down-sampled copy)",
             "downsampled_16x.psnr_in_mask_db", low=24),

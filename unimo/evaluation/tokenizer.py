@@ -12,7 +12,7 @@ import torch
 from unimo.bundle import Bundle
 from unimo.data.clips import Clips
 from unimo.evaluation.clip_motions import check_clips, decoded_parts, true_parts
-from unimo.evaluation.pose_errors import clip_joints, pose_errors, with_accel_per_second
+from unimo.evaluation.pose_errors import clip_joints, clip_pve_mm, pose_errors, with_accel_per_second
 from unimo.evaluation.summary import Numbers, prefixed, summarize
 from unimo.metrics.pose import codebook_use, drift_mm
 from unimo.metrics.video import box_downsampled, psnr_db
@@ -34,8 +34,9 @@ def evaluate_tokenizer(
         progress: see `Progress`.
 
     Returns:
-        Motion: `mpjpe_mm`, `pa_mpjpe_mm`, `accel_mm_per_frame2`, `accel_m_per_s2`, `root_orientation_deg`,
-        `root_translation_m`, `root_drift_mm` (at the clip's end, the first frame's offset taken off), `codebook_use`.
+        Motion: `mpjpe_mm`, `pa_mpjpe_mm`, `pve_mm` (all vertices), `accel_mm_per_frame2`, `accel_m_per_s2`,
+        `root_orientation_deg`, `root_translation_m`, `root_drift_mm` (at the clip's end, the first frame's offset taken
+        off), `codebook_use`.
         Pictures: `psnr_db`, `psnr_in_mask_db` (each clip's PSNR, then the mean), `downsampled_16x.*`,
         `gain_over_downsampled_16x_in_mask_db`, `visual_codebook_use`. `interval95.*`, `clips`, `fps`.
 
@@ -64,6 +65,7 @@ def _motion_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int) -> N
     errors = with_accel_per_second(pose_errors(predicted, truth, settings.body), clips.fps)
     pelvis = [clip_joints(parts, settings.body)[:, :, 0] for parts in (predicted, truth)]
     errors["root_drift_mm"] = drift_mm(*pelvis)
+    errors["pve_mm"] = clip_pve_mm(predicted, truth, settings.body)
     return summarize(errors) | {"codebook_use": codebook_use(ids, tokenizer.model.config.codebook_size)}
 
 
