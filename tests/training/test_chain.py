@@ -18,11 +18,11 @@ from unimo.config import load_config, to_dict
 from unimo.errors import InputError
 from unimo.motion.library import MotionLibrary
 from unimo.synth.gait import gait_library
+from unimo.synth.scene import VALIDATION_SEED
 from unimo.training.ar import ArTrainingConfig
 from unimo.training.chain import STAGES, Chain, ChainConfig
 from unimo.training.loop import Trainer
 from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig
-from unimo.training.task import VALIDATION_SEED
 
 SMALL = ["data.windows=4", "data.validation_windows=2", "optimization.steps=2"]
 TRAIN, VALIDATION = Path("train"), Path("validation")

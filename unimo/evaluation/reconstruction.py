@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,7 +11,10 @@ from unimo.body import load_body
 from unimo.body.names import FEET
 from unimo.evaluation.pose_errors import clip_joints, clip_vertices, pose_errors
 from unimo.metrics.pose import drift_mm, foot_slide_mm_per_frame, pve_mm
-from unimo.motion.features import feature_slices, from_features, rotation_form
+from unimo.motion.features import feature_slices, from_features, motion_to_features, rotation_form
+from unimo.motion.library import NamedMotion
+from unimo.motion.tokenizer import MotionTokenizer
+from unimo.synth.scene import VALIDATION_SEED, SceneConfig, SceneSampler
 
 
 def reconstruction_metrics(predicted: Tensor, target: Tensor, body: str = "open") -> dict[str, float]:
@@ -32,6 +37,34 @@ def reconstruction_metrics(predicted: Tensor, target: Tensor, body: str = "open"
     numbers = {key: float(value.mean()) for key, value in errors.items()}
     slide = foot_slide_mm_per_frame(joints[:, :, list(FEET)], true_joints[:, :, list(FEET)])
     return numbers | {"foot_slide_mm_per_frame": float(slide)}
+
+
+def tokenizer_metrics(
+    tokenizer: MotionTokenizer, library: Sequence[NamedMotion], frames: int, count: int
+) -> dict[str, float]:
+    """What a tokenizer loses on clips of any length, which it takes in windows of its own.
+
+    Args:
+        tokenizer: of a bundle.
+        library: world motions of subjects that it was not trained on.
+        frames: of a clip, at the tokenizer's rate.
+        count: clips, in random cameras as the synthetic engine draws them, from fixed seeds.
+
+    Returns:
+        `reconstruction_metrics` and `codebook_use`, `codebook_perplexity`.
+
+    Raises:
+        InputError: no motion is long enough.
+    """
+    scene = SceneConfig(side=tokenizer.side, frames=frames, fps=tokenizer.fps, body=tokenizer.body)
+    sampler = SceneSampler(library, scene)
+    motions = [sampler.sample(seed).motion for seed in range(VALIDATION_SEED, VALIDATION_SEED + count)]
+    tokens = tokenizer.encode_batch(motions)
+    rebuilt = tokenizer.decode_batch(tokens)
+    predicted, target = (torch.stack([motion_to_features(motion) for motion in side]) for side in (rebuilt, motions))
+    usage = tokenizer.codebook_usage(tokens)
+    numbers = reconstruction_metrics(predicted, target, tokenizer.body)
+    return numbers | {"codebook_use": usage.share, "codebook_perplexity": usage.perplexity}
 
 
 def with_mean_shape(features: Tensor) -> Tensor:

@@ -27,6 +27,9 @@ from unimo.synth.camera import CameraPath, Framing, frame_person
 from unimo.synth.puppet import Puppet, load_puppet
 from unimo.synth.windows import Window, WindowSampler
 
+# Seeds of training clips start at 0; those of validation clips start here, so that no clip is ever in both.
+VALIDATION_SEED = 1_000_000_000
+
 _ATTEMPTS = 12
 # a person who walks away may shrink to this share of the smallest wanted height
 FARTHEST_SHARE = 0.8

@@ -30,7 +30,7 @@ from unimo.files import atomic_write
 from unimo.motion.features import from_features
 from unimo.motion.library import MotionLibrary
 from unimo.motion.split import hold_out
-from unimo.synth.scene import SceneConfig
+from unimo.synth.scene import VALIDATION_SEED, SceneConfig
 from unimo.training import parallel
 from unimo.training.ar import ArTask, ArTrainingConfig
 from unimo.training.config import OptimizationConfig
@@ -39,7 +39,7 @@ from unimo.training.motion_pool import MotionDataConfig, MotionWindows
 from unimo.training.motion_report import draw_curve, draw_reconstructions
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
 from unimo.training.probe import ProbeConfig, ProbeTask
-from unimo.training.task import VALIDATION_SEED, Task
+from unimo.training.task import Task
 from unimo.training.visual_tokenizer import VisualTokenizerTask, VisualTokenizerTrainingConfig
 from visual_tokenizer import DiscreteVisualTokenizer
 

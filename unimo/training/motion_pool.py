@@ -20,9 +20,8 @@ from unimo.body import load_body
 from unimo.body.names import JOINT_NAMES
 from unimo.motion.batches import canonical_features, mirror_rotations
 from unimo.motion.features import from_features, rotations_to_features
-from unimo.synth.scene import SceneConfig, SceneSampler
+from unimo.synth.scene import VALIDATION_SEED, SceneConfig, SceneSampler
 from unimo.synth.windows import NamedMotion
-from unimo.training.task import VALIDATION_SEED
 
 _ARM, _LEG = ("collar", "shoulder", "elbow", "wrist"), ("hip", "knee", "ankle", "foot")
 _LIMBS = [

@@ -11,9 +11,6 @@ from unimo.training.parallel import rank
 
 Batch = dict[str, Any]
 
-# Seeds of training clips start at 0; those of validation clips start here, so that no clip is ever in both.
-VALIDATION_SEED = 1_000_000_000
-
 
 class Task(Protocol):
     """One model's training. `batch(step)` is a pure function of seed and step, so a resumed run sees the same data."""
