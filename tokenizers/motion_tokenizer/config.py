@@ -35,6 +35,7 @@ class MotionTokenizerConfig:
         kmeans_init: start the codebook by k-means on the first quantised training batch.
         commitment_weight: lambda of eq. 5 (the distance is squared, as in every VQ-VAE that the paper follows).
         codebook_weight: weight of eq. 5's codebook term ("gradient" only).
+        expert_weights: weight of each expert's L1 term on values, in the order of `EXPERTS`.
         velocity_weight: weight of the L1 term on first differences.
         acceleration_weight: weight of the L1 term on second differences.
         neighbour_code_noise: fraction of training ids replaced by one of the eight nearest codes before decoding.
@@ -62,6 +63,7 @@ class MotionTokenizerConfig:
     kmeans_init: bool = True
     commitment_weight: float = 0.02
     codebook_weight: float = 1.0
+    expert_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     velocity_weight: float = 1.0
     acceleration_weight: float = 1.0
     neighbour_code_noise: float = 0.0
@@ -69,15 +71,16 @@ class MotionTokenizerConfig:
     partwise: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.expert_dims) != len(EXPERTS) or len(self.expert_scale) != len(EXPERTS):
-            raise ValueError(f"expert_dims and expert_scale need one value for each of {', '.join(EXPERTS)}")
+        if {len(self.expert_dims), len(self.expert_scale), len(self.expert_weights)} != {len(EXPERTS)}:
+            what = "expert_dims, expert_scale and expert_weights need one value for each of"
+            raise ValueError(f"{what} {', '.join(EXPERTS)}")
         if not self.strides or len(self.strides) != len(self.widths):
             raise ValueError(f"strides and widths need the same length: {len(self.strides)} and {len(self.widths)}")
         sizes = (*self.expert_dims, *self.strides, *self.widths, *self.residual_kernels, self.codebook_size)
         if min(*sizes, self.residual_layers, self.dilation_growth, self.resample_kernel_factor) < 1:
             raise ValueError("dimensions, strides, widths, kernels and layer counts must be at least 1")
-        if min(self.expert_scale) <= 0:
-            raise ValueError("expert_scale must be positive")
+        if min(self.expert_scale) <= 0 or min(self.expert_weights) < 0:
+            raise ValueError("expert_scale must be positive and expert_weights not negative")
         if not self.causal and any(kernel % 2 == 0 for kernel in self.residual_kernels):
             raise ValueError("residual_kernels must be odd unless causal")
         if self.codebook_dim < 0:

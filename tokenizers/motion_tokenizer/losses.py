@@ -53,8 +53,9 @@ def training_losses(
         `reconstruction_losses`, `code_losses` and "total".
     """
     losses = {**reconstruction_losses(predicted, target, config.expert_dims), **code_losses}
+    values = (losses[f"reconstruction_{name}"] for name in EXPERTS)
     losses["total"] = (
-        losses["reconstruction"]
+        torch.stack([w * value for w, value in zip(config.expert_weights, values, strict=True)]).sum()
         + config.velocity_weight * losses["velocity"]
         + config.acceleration_weight * losses["acceleration"]
         + config.commitment_weight * losses["commitment"]

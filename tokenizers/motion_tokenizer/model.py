@@ -78,8 +78,9 @@ class MotionVQVAE(NormalizedModel):
         self.encoder.requires_grad_(False)
         self.quantizer.freeze_codes()
 
+    @torch.no_grad()
     def encode(self, features: Tensor) -> Tensor:
-        """(B, T, D) raw features -> (B, T, tokens_per_frame) int64 ids; any T, long clips in bounded memory.
+        """(B, T, D) raw features -> (B, T, tokens_per_frame) int64 ids; any T, in bounded memory, no gradient.
 
         Raises:
             ValueError: a wrong shape.
@@ -89,8 +90,9 @@ class MotionVQVAE(NormalizedModel):
         ids = in_chunks(read, self.normalize(features), 1, receptive_frames(self.config))
         return ids.unflatten(1, (features.shape[1], self.config.tokens_per_frame))
 
+    @torch.no_grad()
     def decode(self, ids: Tensor) -> Tensor:
-        """(B, T, tokens_per_frame) ids -> (B, T, D) raw features; any T, long clips in bounded memory.
+        """(B, T, tokens_per_frame) ids -> (B, T, D) raw features; any T, in bounded memory, no gradient.
 
         Raises:
             ValueError: a wrong shape or type, or an id outside 0..codebook_size-1.

@@ -83,7 +83,8 @@ class MotionTokenizerTask:
         self._body_losses = BodyLosses(windows.body)
         torch.manual_seed(config.optimization.seed)
         self._vqvae = build_motion_tokenizer(config.model)
-        logger.info("parameters: %s", self.parameter_counts)
+        parts = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in self.parameter_counts.items())
+        logger.info("%.2f M parameters: %s", sum(self.parameter_counts.values()) / 1e6, parts)
         self._set_statistics()
         if config.loss.freeze_codes:
             assert isinstance(self._vqvae, MotionVQVAE)
