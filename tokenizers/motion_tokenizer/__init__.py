@@ -6,11 +6,13 @@ A leaf: it takes tensors, a config and a state dict, and touches no files.
 from __future__ import annotations
 
 from .config import EXPERTS, MotionTokenizerConfig
+from .fast import FastMotionVQVAE
 from .model import MotionVQVAE, MotionVQVAEOutput
 from .partwise import PartwiseVQVAE
 
 __all__ = [
-    "EXPERTS", "MotionTokenizerConfig", "MotionVQVAE", "MotionVQVAEOutput", "PartwiseVQVAE", "build_motion_tokenizer",
+    "EXPERTS", "FastMotionVQVAE", "MotionTokenizerConfig", "MotionVQVAE", "MotionVQVAEOutput", "PartwiseVQVAE",
+    "build_motion_tokenizer",
 ]  # fmt: skip
 
 

@@ -85,7 +85,7 @@ class MotionVQVAE(NormalizedModel):
         Raises:
             ValueError: a wrong shape.
         """
-        self._check(features)
+        check_features(features, self.config)
         read = lambda part: self.quantizer.encode(self._encoded(part))  # noqa: E731
         ids = in_chunks(read, self.normalize(features), 1, receptive_frames(self.config))
         return ids.unflatten(1, (features.shape[1], self.config.tokens_per_frame))
@@ -97,12 +97,7 @@ class MotionVQVAE(NormalizedModel):
         Raises:
             ValueError: a wrong shape or type, or an id outside 0..codebook_size-1.
         """
-        if ids.ndim != 3 or ids.shape[2] != self.config.tokens_per_frame or ids.shape[1] == 0:
-            raise ValueError(f"ids must have shape (B, T, {self.config.tokens_per_frame}), not {tuple(ids.shape)}")
-        if ids.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f"ids must be int64, not {ids.dtype}")
-        if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= self.config.codebook_size):
-            raise ValueError(f"ids must lie in 0..{self.config.codebook_size - 1}")
+        check_ids(ids, self.config)
         write = lambda part: self._decoded(self.quantizer.decode(part))  # noqa: E731
         halo = receptive_frames(self.config)
         return self.denormalize(in_chunks(write, ids.flatten(1), self.config.tokens_per_frame, halo))
@@ -121,7 +116,7 @@ class MotionVQVAE(NormalizedModel):
         Raises:
             ValueError: a wrong shape.
         """
-        self._check(features)
+        check_features(features, self.config)
         normalized = self.normalize(features)
         codes, ids, losses = self.quantizer(self._encoded(normalized), quantize)
         decoded = self._decoded(codes).float()  # half precision stops here: the losses want all digits
@@ -136,6 +131,18 @@ class MotionVQVAE(NormalizedModel):
     def _decoded(self, codes: Tensor) -> Tensor:
         return self.decoders(codes.transpose(1, 2)).transpose(1, 2)
 
-    def _check(self, features: Tensor) -> None:
-        if features.ndim != 3 or features.shape[2] != self.config.feature_dim or features.shape[1] == 0:
-            raise ValueError(f"features must have shape (B, T, {self.config.feature_dim}), not {tuple(features.shape)}")
+
+def check_features(features: Tensor, config: MotionTokenizerConfig) -> None:
+    """Raises ValueError unless features are (B, T, D) with T of at least 1."""
+    if features.ndim != 3 or features.shape[2] != config.feature_dim or features.shape[1] == 0:
+        raise ValueError(f"features must have shape (B, T, {config.feature_dim}), not {tuple(features.shape)}")
+
+
+def check_ids(ids: Tensor, config: MotionTokenizerConfig) -> None:
+    """Raises ValueError unless ids are (B, T, tokens_per_frame) integers of the codebook with T of at least 1."""
+    if ids.ndim != 3 or ids.shape[2] != config.tokens_per_frame or ids.shape[1] == 0:
+        raise ValueError(f"ids must have shape (B, T, {config.tokens_per_frame}), not {tuple(ids.shape)}")
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"ids must be int64, not {ids.dtype}")
+    if ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= config.codebook_size):
+        raise ValueError(f"ids must lie in 0..{config.codebook_size - 1}")
