@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unimo.bundle import Bundle, load_bundle
-from unimo.data.tokens import TokenPack, tokenize_pack
+from unimo.data.tokens import TokenPack, tokenize_pack, weights_hash
 from unimo.evaluation.pose_errors import clip_joints
 from unimo.geometry.cameras import project
 from unimo.geometry.rotations import axis_angle_to_matrix
@@ -101,3 +101,17 @@ def test_a_file_gives_back_what_was_saved(tokens, tmp_path) -> None:
         value = getattr(loaded, name)
         assert value.dtype == getattr(tokens, name).dtype and np.array_equal(value, getattr(tokens, name))
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.npz"]
+
+
+def test_the_hash_follows_what_decides_ids_and_nothing_behind_the_codes() -> None:
+    bundle = load_bundle("debug")
+    before = weights_hash(bundle.visual_tokenizer, bundle.motion_tokenizer)
+    motion = bundle.component("motion_tokenizer")
+    motion.freeze_codes()
+    optimizer = torch.optim.SGD([p for p in motion.parameters() if p.requires_grad], lr=0.1)
+    motion.train()(torch.randn(2, 9, 145)).losses["total"].backward()
+    optimizer.step()
+    assert weights_hash(bundle.visual_tokenizer, motion) == before
+    with torch.no_grad():
+        motion.encoder.layers[0].conv.bias += 1
+    assert weights_hash(bundle.visual_tokenizer, motion) != before

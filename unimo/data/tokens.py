@@ -81,11 +81,15 @@ def tokenize_pack(
     return TokenPack(visual_ids, motion_ids, features.numpy(), weights_hash(visual, motion))
 
 
+# what lies behind the codes of the two tokenizers
+_BEHIND_CODES = ("decoder", "post_quant_conv", "quantizer.project_out")
+
+
 def weights_hash(*models: nn.Module) -> str:
     """sha256 over what decides ids: all weights but those of decoders, which may be trained on without new tokens."""
     digest = hashlib.sha256()
     for model in models:
         for key, value in sorted(model.state_dict().items()):
-            if not key.startswith(("decoder", "post_quant_conv")):
+            if not key.startswith(_BEHIND_CODES):
                 digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
