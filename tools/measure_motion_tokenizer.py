@@ -39,10 +39,11 @@ def main() -> None:
     print(" | ".join(["| ", *(f"{frames} frames" for frames in columns)]) + " |")
     print("|---" * (1 + len(columns)) + "|")
     for key in next(iter(columns.values())):
-        print(" | ".join([f"| {key}", *(f"{numbers[key]:.4g}" for numbers in columns.values())]) + " |")
+        cells = (f"{numbers[key]:.4g}" if key in numbers else "–" for numbers in columns.values())
+        print(" | ".join([f"| {key}", *cells]) + " |")
     if arguments.json:
         with atomic_write(arguments.json) as path:
-            path.write_text(json.dumps(columns, indent=2) + "\n")
+            path.write_text(json.dumps(columns, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

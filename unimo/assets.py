@@ -67,6 +67,12 @@ def config_path(kind: str, preset: str) -> Path:
     raise ConfigError(f"There is no {kind} preset called {preset!r}.", looked, _did_you_mean(preset, presets))
 
 
+def ablations_path(folder: str | Path) -> Path:
+    """A folder of ablations: the user's own, or a shipped one by its name under `configs/ablations`."""
+    shipped = (root / "ablations" / folder for root in _folders("configs", "_configs"))
+    return next((path for path in (Path(folder), *shipped) if path.is_dir()), Path(folder))
+
+
 def example_path(name: str) -> Path:
     """An example input of the checkout (`assets/examples`), such as "person.jpg" or "clip.mp4".
 

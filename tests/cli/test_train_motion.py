@@ -134,7 +134,8 @@ def test_without_a_graphics_driver_the_result_is_there_and_a_warning(
 def test_wrong_data_is_one_message_before_anything_is_made(data: Path, tmp_path: Path, capsys) -> None:
     for folder in ("empty", "still", "one"):
         (tmp_path / folder).mkdir()
-    save_amass(tmp_path / "still" / "a_stageii.npz", 5)
+    for name in ("a", "b"):
+        save_amass(tmp_path / "still" / f"{name}_stageii.npz", 5)
     save_amass(tmp_path / "one" / "a_stageii.npz", 90)
     cases = {
         tmp_path / "none": "there is no such motion file or folder",
@@ -147,7 +148,7 @@ def test_wrong_data_is_one_message_before_anything_is_made(data: Path, tmp_path:
         code, text = train(capsys, folder, tmp_path / "work")
         assert code == 2 and message in text and "Traceback" not in text, folder
     code, text = train(capsys, data, tmp_path / "work", "--validation-data", data / "anna")
-    assert code == 2 and "subjects ['anna'] are in both training and validation motions" in text
+    assert code == 2 and "1 subjects are in both training and validation motions: anna" in text
     assert not (tmp_path / "work" / "bundle").exists()
 
 
@@ -169,7 +170,12 @@ def test_a_sweep_tabulates_ablations_of_the_users_motions(data: Path, tmp_path: 
 
 def test_bad_sweeps_are_one_message(data: Path, tmp_path: Path, capsys) -> None:
     code, text = train(capsys, data, tmp_path / "work", "--sweep", tmp_path / "nowhere")
-    assert code == 2 and "no ablations here" in text
+    assert code == 2 and "there are no ablations here" in text
     code, text = train(capsys, data, tmp_path / "work", "--sweep", tmp_path, "--resume")
     assert code == 2 and "goes on by itself" in text and "leave out --start-from and --resume" in text
+    code, text = train(capsys, data, tmp_path / "work", "--seeds", "0,1")
+    assert code == 2 and "--seeds belongs to --sweep" in text
+    baseline = ("--set", "model.partwise=true", "--set", "model.strides=[1,1,2,2]")
+    code, text = train(capsys, data, tmp_path / "other", *baseline)
+    assert code == 2 and "run it by --sweep" in text
     assert not (tmp_path / "work").exists()

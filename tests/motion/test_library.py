@@ -78,7 +78,7 @@ def test_unusable_clips_are_listed_with_their_reason(pack: Path, tmp_path: Path)
     found = MotionLibrary.from_files([folder])
     assert [named.name for named in found] == ["d_1"]
     assert [name for name, _ in found.skipped] == ["b_1", "c_1", "e_1"]
-    assert "no BVH that can be retargeted" in found.skipped[2][1]
+    assert "it holds no motion that can be used" in found.skipped[2][1]
     assert "lacks the joints rtoes" in found.skipped[0][1] and "not text" in found.skipped[1][1]
 
 

@@ -158,7 +158,7 @@ def test_tokens_of_other_tokenizers_are_refused_and_made_anew(finished, tmp_path
 
 def test_a_subject_in_both_sets_is_refused(mocap, tmp_path) -> None:
     config = ChainConfig([TRAIN], [TRAIN], tmp_path, tmp_path / "bundle", "debug")
-    with pytest.raises(InputError, match=r"subjects \['gait000', 'gait001'\] are in both"):
+    with pytest.raises(InputError, match="2 subjects are in both .* gait000, gait001"):
         Chain(config).run(["clips"])
     assert not (tmp_path / "packs").exists()
 

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from motion_tokenizer import build_motion_tokenizer
 from unimo.config import load_config, read_yaml
 from unimo.errors import ConfigError, InputError
 from unimo.synth.gait import gait_library
@@ -18,7 +21,7 @@ from unimo.training.sweep import Ablation, load_ablations, run_sweep, write_tabl
 CONFIGS = Path(__file__).parents[2] / "configs"
 PAPER = CONFIGS / "ablations" / "motion_tokenizer"
 BASE = CONFIGS / "motion_tokenizer" / "debug.yaml"
-SMALL = ["data.windows=4", "data.validation_windows=2", "optimization.steps=3"]
+SMALL = ["data.windows=4", "data.validation_windows=2", "optimization.steps=3", "optimization.checkpoint_every=1"]
 
 
 def draw(config):
@@ -43,6 +46,7 @@ def test_every_row_of_the_papers_tables_is_there():
 @pytest.mark.parametrize("preset", ["mini", "base"])
 def test_every_shipped_ablation_fits_the_presets_and_builds(preset):
     for folder in sorted((CONFIGS / "ablations").glob("motion_tokenizer*")):
+        sizes = {}
         for name, ablation in load_ablations(folder).items():
             values = read_yaml(CONFIGS / "motion_tokenizer" / f"{preset}.yaml")
             merged = {**values, **{k: {**values.get(k, {}), **v} for k, v in ablation.change.items()}}
@@ -50,6 +54,10 @@ def test_every_shipped_ablation_fits_the_presets_and_builds(preset):
             if name.startswith("table5"):
                 tokens, codes = int(name[8:10]), int(name[12:])
                 assert (config.model.tokens_per_frame, config.model.codebook_size) == (tokens, codes)
+            if preset == "mini":
+                sizes[name] = sum(build_motion_tokenizer(config.model).parameter_counts().values())
+        # a comparison at equal size; fewer tokens a frame cost fewer parameters in the paper too
+        assert all(2.1e6 < size < 2.9e6 for size in sizes.values()), sizes
 
 
 def test_the_baseline_of_parts_has_as_many_parameters_as_mini():
@@ -77,17 +85,44 @@ def test_a_sweep_runs_resumes_and_tabulates(tmp_path, monkeypatch):
     result = json.loads((tmp_path / "a" / "seed_0" / "result.json").read_text())
     assert result["steps"] == 3 and result["mpjpe_mm"] > 0
     stamp = (tmp_path / "a" / "seed_0" / "result.json").stat().st_mtime_ns
-    # cut off after step 3 of seed 1: it goes on from its checkpoint, and the finished run is left alone
-    (tmp_path / "a" / "seed_1" / "result.json").unlink()
-    steps = []
-    monkeypatch.setattr(MotionTokenizerTask, "batch", lambda *_: steps.append(1))
-    run_sweep({"a": two()["a"]}, BASE, SMALL, [0, 1], 5, tmp_path, draw)
-    assert not steps and (tmp_path / "a" / "seed_1" / "result.json").is_file()
+    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path, draw)
     assert (tmp_path / "a" / "seed_0" / "result.json").stat().st_mtime_ns == stamp
 
 
+def test_a_run_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
+    plain, steps = MotionTokenizerTask.batch, []
+
+    def cut(task, step):
+        steps.append(step)
+        if steps == [0, 1, 2]:
+            raise KeyboardInterrupt
+        return plain(task, step)
+
+    monkeypatch.setattr(MotionTokenizerTask, "batch", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "cut", draw)
+    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "cut", draw)
+    assert steps == [0, 1, 2, 2]
+    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "whole", draw)
+    cut_off, whole = (load_file(tmp_path / way / "a/seed_0/step_00000003.safetensors") for way in ("cut", "whole"))
+    assert all(torch.equal(cut_off[key], value) for key, value in whole.items())
+
+
+def test_a_run_of_another_configuration_is_not_taken_for_this_one(tmp_path):
+    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path, draw)
+    for minutes, overrides in ((6, SMALL), (5, [*SMALL, "model.codebook_dim=4"])):
+        with pytest.raises(InputError, match="a run of another configuration or budget lies here"):
+            run_sweep({"a": two()["a"]}, BASE, overrides, [0], minutes, tmp_path, draw)
+
+
+def test_a_run_that_diverges_is_noted_and_the_next_begins(tmp_path):
+    bad = Ablation({"One": "bad"}, change={"optimization": {"learning_rate": 1e30, "warmup_steps": 1}})
+    table = run_sweep({"a": bad, "b": two()["b"]}, BASE, SMALL, [0], 5, tmp_path, draw).read_text(encoding="utf-8")
+    assert "| bad | 1 | diverged |" in table and "| second | 1 | 3 |" in table
+
+
 def test_bad_sweeps_are_named(tmp_path):
-    with pytest.raises(InputError, match="no ablations here"):
+    with pytest.raises(InputError, match="there are no ablations here"):
         load_ablations(tmp_path / "nowhere")
     bad = {"a": Ablation({"One": "first"}, change={"model": {"codebok_size": 3}})}
     with pytest.raises(ConfigError, match="did you mean 'model.codebook_size'"):

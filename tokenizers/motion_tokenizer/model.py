@@ -38,7 +38,7 @@ class MotionVQVAEOutput:
 class MotionVQVAE(NormalizedModel):
     """The paper's motion tokenizer (section 3.1).
 
-    The paper gives 123.13 M parameters but neither kernels nor depth. `base` takes what lands nearest, 119.98 M:
+    The paper gives 123.13 M parameters but neither kernels nor depth. `base` takes what lands nearest, 120.24 M:
     constant width 512, resampling kernels 4, 4, 6, 6, and in each block three residual layers of two 3-wide
     convolutions, the first dilated by 1, 3, 9; see `parameter_counts`.
 
@@ -102,12 +102,11 @@ class MotionVQVAE(NormalizedModel):
         halo = receptive_frames(self.config)
         return self.denormalize(in_chunks(write, ids.flatten(1), self.config.tokens_per_frame, halo))
 
-    def forward(self, features: Tensor, target: Tensor | None = None, quantize: bool = True) -> MotionVQVAEOutput:
+    def forward(self, features: Tensor, quantize: bool = True) -> MotionVQVAEOutput:
         """Encodes, quantises and decodes a batch, with losses.
 
         Args:
-            features: (B, T, D) raw features that enter the encoder.
-            target: (B, T, D) raw features to reconstruct when the input is a noisy version of them; default `features`.
+            features: (B, T, D) raw features.
             quantize: False skips the codebook (a warm-up before k-means).
 
         Returns:
@@ -120,8 +119,7 @@ class MotionVQVAE(NormalizedModel):
         normalized = self.normalize(features)
         codes, ids, losses = self.quantizer(self._encoded(normalized), quantize)
         decoded = self._decoded(codes).float()  # half precision stops here: the losses want all digits
-        wanted = normalized if target is None else self.normalize(target)
-        losses = training_losses(decoded, wanted, losses, self.config)
+        losses = training_losses(decoded, normalized, losses, self.config)
         shape = (features.shape[1], self.config.tokens_per_frame)
         return MotionVQVAEOutput(self.denormalize(decoded), ids.unflatten(1, shape), losses)
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .config import MotionTokenizerConfig
 from .losses import training_losses
-from .model import MotionVQVAEOutput
+from .model import MotionVQVAEOutput, check_features
 from .network import ExpertDecoder, MotionEncoder
 from .normalization import NormalizedModel
 from .quantizer import MotionQuantizer
@@ -89,7 +89,8 @@ class PartwiseVQVAE(NormalizedModel):
         return {name: part.parameter_count() for name, part in zip(PARTS, self._all_parts(), strict=True)}
 
     def forward(self, features: Tensor, quantize: bool = True) -> MotionVQVAEOutput:
-        """Encodes, quantises and decodes a batch, with losses; arguments and result as those of `MotionVQVAE`."""
+        """Encodes, quantises and decodes a batch, with losses; in, out and errors as `MotionVQVAE.forward`."""
+        check_features(features, self.config)
         frames = features.shape[1]
         normalized = self.normalize(features)
         # whole tokens: the last frame is repeated, and cut off again
@@ -101,7 +102,7 @@ class PartwiseVQVAE(NormalizedModel):
             codes, ids, part_losses = part.quantizer(part.encoded(padded[..., channels]), quantize)
             decoded[..., channels] = part.decoded(codes)[:, :frames].float()
             all_ids.append(ids + number * self.config.codebook_size)
-            losses = {key: losses[key] + value / len(PARTS) for key, value in part_losses.items()}
+            losses = {key: losses[key] + value for key, value in part_losses.items()}
         losses = training_losses(decoded, normalized, losses, self.config)
         return MotionVQVAEOutput(self.denormalize(decoded), torch.stack(all_ids, -1), losses)
 

@@ -119,7 +119,7 @@ def parse_seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise InputError(f"--seeds takes whole numbers with commas between them, not {text!r}") from error
+        raise InputError(f"--seeds takes whole numbers with commas between them, not {text!r}", fix="0,1,2") from error
     if min(seeds) < 0 or len(set(seeds)) != len(seeds):
-        raise InputError(f"--seeds takes different numbers of at least 0, not {text!r}")
+        raise InputError(f"--seeds takes different numbers of at least 0, not {text!r}", fix="0,1,2")
     return seeds

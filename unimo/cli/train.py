@@ -38,9 +38,9 @@ MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Stop aft
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
 SweepOption = Annotated[
     Path | None,
-    typer.Option("--sweep", help="Train every ablation of this folder for --minutes (10) instead; goes on, tabulates."),
+    typer.Option("--sweep", help="Train all ablations of a folder, or of motion_tokenizer, --minutes (10) each."),
 ]
-SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of a sweep: 0 or 0,1,2.")]
+SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Seeds of a sweep: 0,1,2 (default 0).")]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work and its config.")]
 
 
@@ -55,7 +55,7 @@ def motion_tokenizer(
     minutes: MinutesOption = None,
     start_from: StartOption = None,
     sweep: SweepOption = None,
-    seeds: SeedsOption = "0",
+    seeds: SeedsOption = None,
     resume: ResumeOption = False,
     device: c.DeviceOption = "auto",
     quiet: c.QuietOption = False,
@@ -66,8 +66,11 @@ def motion_tokenizer(
             what = "--sweep starts from fresh weights and goes on by itself"
             raise InputError(what, fix="leave out --start-from and --resume")
         places = {"mocap": data, "validation_mocap": validation_data or [], "work": work, "preset": preset}
-        _sweep(sweep, c.parse_seeds(seeds), config, overrides or [], quiet, minutes or 10.0, device=device, **places)
+        numbers = c.parse_seeds(seeds or "0")
+        _sweep(sweep, numbers, config, overrides or [], quiet, minutes or 10.0, device=device, **places)
         return
+    if seeds:
+        raise InputError("--seeds belongs to --sweep", fix="--set optimization.seed=1 for a single run")
     _train(
         "motion-tokenizer",
         config,
@@ -165,10 +168,12 @@ def _sweep(
     folder: Path, seeds: list[int], config: str, overrides: list[str], quiet: bool, minutes: float, **options: Any
 ) -> None:
     c.set_up_logging(quiet)
+    from unimo.assets import ablations_path
     from unimo.pipeline import check_device
     from unimo.training.chain import Chain, ChainConfig
     from unimo.training.sweep import load_ablations, run_sweep
 
+    folder = ablations_path(folder)
     ablations, base = load_ablations(folder), _config_file("motion_tokenizer", config)
     options |= {"device": str(check_device(options["device"])), "bundle": options["work"] / "bundle"}
     with c.progress_bars(quiet) as progress:

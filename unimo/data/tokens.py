@@ -21,6 +21,7 @@ from unimo.data.pack import ClipPack
 from unimo.files import atomic_write
 from unimo.media.pixels import to_video
 from unimo.motion.batches import canonical_features
+from unimo.motion.features import rotation_form, with_rotation_form
 from visual_tokenizer import DiscreteVisualTokenizer
 
 
@@ -64,10 +65,12 @@ def tokenize_pack(
     device = str(next(visual.parameters()).device)
     features = canonical_features(pack.motions, pack.intrinsics, pack.frames.shape[2], canonical_focal)
 
+    form = rotation_form(motion.config.feature_dim)
+
     @torch.inference_mode()
     def encode(start: int) -> tuple[np.ndarray, np.ndarray]:
         video = to_video(pack.frames[start : start + batch_size], device)
-        rows = features[start : start + batch_size].to(device)
+        rows = with_rotation_form(features[start : start + batch_size], form).to(device)
         return visual.encode(video).cpu().numpy().astype(np.uint16), motion.encode(rows).cpu().numpy().astype(np.uint16)
 
     starts = range(0, len(pack), batch_size)

@@ -31,13 +31,18 @@ def clip_vertices(parts: Mapping[str, Tensor], body: str = "open", index: Tensor
     return vertices.unflatten(0, parts["betas"].shape[:2])
 
 
-def clip_pve_mm(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open") -> Tensor:
-    """PVE over all vertices of the body, each clip's mean (N,); both sides as `clip_joints` takes them."""
+def clip_pve_mm(
+    predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open", index: Tensor | None = None
+) -> Tensor:
+    """PVE over the vertices `index` (default all), each clip's mean (N,); both sides as `clip_joints` takes them."""
     joints, true_joints = clip_joints(predicted, body), clip_joints(truth, body)
     errors = []
     for row in range(len(joints)):  # a clip at a time: all vertices of many clips fill the memory
-        sides = [clip_vertices({k: v[row : row + 1] for k, v in side.items()}, body)[0] for side in (predicted, truth)]
-        errors.append(pve_mm(sides[0], sides[1], joints[row, :, 0], true_joints[row, :, 0]).mean())
+        mine, true = (
+            clip_vertices({key: value[row : row + 1] for key, value in side.items()}, body, index)[0]
+            for side in (predicted, truth)
+        )
+        errors.append(pve_mm(mine, true, joints[row, :, 0], true_joints[row, :, 0]).mean())
     return torch.stack(errors)
 
 

@@ -17,6 +17,7 @@ from unimo.evaluation.summary import Numbers, prefixed, summarize
 from unimo.metrics.pose import codebook_use, drift_mm
 from unimo.metrics.video import box_downsampled, psnr_db
 from unimo.motion.batches import canonical_features
+from unimo.motion.features import rotation_form, with_rotation_form
 from unimo.pipeline import UniMoPipeline
 from unimo.result import Progress
 
@@ -59,6 +60,7 @@ def _motion_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int) -> N
     features = canonical_features(
         clips.motions, clips.intrinsics, settings.side, settings.canonical_focal, settings.body
     )
+    features = with_rotation_form(features, rotation_form(tokenizer.model.config.feature_dim))
     device = next(tokenizer.model.parameters()).device
     ids = torch.cat([tokenizer.model.encode(chunk.to(device)).cpu() for chunk in features.split(batch_size)])
     predicted, truth = decoded_parts(tokenizer, ids, clips.intrinsics, batch_size), true_parts(clips)

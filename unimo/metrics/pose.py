@@ -68,7 +68,8 @@ def drift_mm(predicted: Tensor, target: Tensor) -> Tensor:
 def foot_slide_mm_per_frame(feet: Tensor, true_feet: Tensor, still_mm: float = 10.0) -> Tensor:
     """How far feet move that should stand: mean predicted step where the true step is below `still_mm`.
 
-    Foot joints (..., T, F, 3) metres, absolute → scalar; NaN when no true foot stands. The field takes foot vertices.
+    Foot joints (..., T, F, 3) metres → scalar; NaN when no true foot stands. The field takes foot vertices in the
+    world; in camera coordinates a foot that stands moves with a camera that does.
     """
     step, true_step = (1000 * points.diff(dim=-3).norm(dim=-1) for points in (feet, true_feet))
     return step[true_step < still_mm].mean()

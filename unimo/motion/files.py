@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
+from lzma import LZMAError
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +33,8 @@ from unimo.motion.retarget import RETARGET_VERSION, retarget
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".bvh", ".npz")
+# a motion of hours takes a hundredth of this
+_LARGEST = 4 << 30
 KINDS = "AMASS *_stageii.npz or *_poses.npz, UniMo's motion.npz, or BVH of the CMU skeleton"
 
 
@@ -70,6 +73,8 @@ class MotionFile:
         if self.member is None:
             return self.path.open("rb")
         with zipfile.ZipFile(self.path) as archive:
+            if archive.getinfo(self.member).file_size > _LARGEST:
+                raise InputError(f"it would be larger than {_LARGEST >> 30} GiB unpacked", str(self))
             return BytesIO(archive.read(self.member))
 
     def read(self) -> Motion:
@@ -87,10 +92,11 @@ class MotionFile:
                 return _retargeted(content.read(), str(self))
         except UnicodeDecodeError as error:
             raise InputError("it is not text", str(self)) from error
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: a zip with a password
+        # RuntimeError: a zip with a password
+        except (OSError, zipfile.BadZipFile, zlib.error, LZMAError, RuntimeError, MemoryError) as error:
             raise InputError(f"it cannot be read ({error})", str(self)) from error
         except ValueError as error:  # such as an axis that turns twice
-            raise InputError(f"it is no BVH that can be retargeted: {error}", str(self)) from error
+            raise InputError(f"it holds no motion that can be used: {error}", str(self)) from error
 
 
 def subject_of(name: str) -> str:
@@ -127,7 +133,7 @@ def _files(source: Path) -> list[MotionFile]:
     if source.is_dir():
         return [file for path in source.rglob("*") if path.is_file() for file in _members(path)]
     if not source.exists():
-        raise InputError("there is no such motion file or folder", str(source.absolute()))
+        raise InputError("there is no such motion file or folder", str(source.absolute()), "check the path")
     if source.suffix.lower() not in (*SUFFIXES, ".zip"):
         raise InputError("motions must be .npz or .bvh files, folders or zips of them", str(source))
     return _members(source)

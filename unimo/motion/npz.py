@@ -14,6 +14,7 @@ import logging
 import zipfile
 import zlib
 from collections.abc import Mapping
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +32,10 @@ FORMAT_VERSION = 1
 RATE_KEYS = ("fps", "mocap_frame_rate", "mocap_framerate")
 KNOWN_KEYS = {"poses", "root_orient", "pose_body", "trans", "betas", "gender", "surface_model_type", *RATE_KEYS}
 KNOWN_KEYS |= {"unimo_format", "axes", "body", "cam2world", "intrinsics", "extras"}
+# what numpy and zipfile raise on a file that is broken, or claims to be larger than the memory
+_DAMAGED = (
+    ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, LZMAError, RuntimeError, MemoryError,
+)  # fmt: skip
 SMPLX_POSE = 165
 _SHAPE_FIX = "one clip of one person, in the layout of AMASS or docs/formats.md"
 # width of `poses`: SMPL without and with hands' roots, SMPL-H, SMPL-X; all start with root 3 and 21 body joints
@@ -117,7 +122,7 @@ def _read_arrays(source: Path | BinaryIO, where: str | None) -> dict[str, np.nda
         with np.load(source, allow_pickle=False) as file:
             for key in sorted(KNOWN_KEYS & set(file.files)):
                 arrays[key] = file[key]
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except _DAMAGED as error:
         if "allow_pickle" in str(error):
             what = f"{key} holds pickled Python objects, which are never opened: they can run code"
             fix = "save plain arrays: np.savez(path, **{name: np.asarray(value, dtype=np.float32)})"

@@ -43,7 +43,8 @@ def hold_out(library: MotionLibrary) -> tuple[MotionLibrary, MotionLibrary]:
     else:
         shown = ", ".join(sorted(held)[:_NAMES_SHOWN]) + (", …" if len(held) > _NAMES_SHOWN else "")
         logger.info(
-            "held out for validation: %d of %d subjects (%s), %d of %d motions",
+            "held out for validation: %d of %d subjects (%s), %d of %d motions; "
+            "if one person has several of these names, use --validation-data",
             len(held), len(subjects), shown, len(validation), len(library),
         )  # fmt: skip
     return train, validation
@@ -58,4 +59,4 @@ def _tenth(names: set[str]) -> set[str]:
 
 def _place(name: str) -> float:
     """A number in 0..1 that follows from the name."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+    return int.from_bytes(hashlib.sha256(name.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64

@@ -2,7 +2,7 @@
 
 In: a Motion in camera axes with its focal length. Out: ids (N, T, 36) of N windows of T frames at the tokenizer's rate,
 in the canonical camera; and back to a Motion in the source's own camera, windows blended, betas constant. Every window
-has its own absolute position, so the drift of summed steps ends with it; memory holds a batch of windows at a time.
+has its own absolute position, so the drift of summed steps ends with it. The network sees a batch of windows at a time.
 """
 
 from __future__ import annotations
@@ -96,9 +96,11 @@ class MotionTokenizer:
         """
         return self.encode_batch([motion], focal)[0]
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: ids go into training
     def encode_batch(self, motions: Sequence[Motion], focal: float | None = None) -> list[MotionTokens]:
         """`encode` for several motions, whose windows go through the network together."""
+        if not motions:
+            return []
         focals = [_focal_of(motion) if focal is None else focal for motion in motions]
         canonical = [self._canonical(motion, f) for motion, f in zip(motions, focals, strict=True)]
         spans = [tuple(window_spans(len(motion), self.frames, self.overlap)) for motion in canonical]
@@ -123,6 +125,8 @@ class MotionTokenizer:
 
     def decode_batch(self, tokens: Sequence[MotionTokens]) -> list[Motion]:
         """`decode` for several motions, whose windows go through the network together."""
+        if not tokens:
+            return []
         ids = torch.cat([item.ids for item in tokens])
         features = torch.cat([self.features(batch).cpu() for batch in ids.split(_BATCH)])
         motions = []
@@ -140,14 +144,20 @@ class MotionTokenizer:
         return self.decode(self.encode(motion, focal))
 
     def codebook_usage(self, tokens: Sequence[MotionTokens]) -> CodebookUsage:
-        """How these motions use the codebook, all their ids together."""
+        """How these motions use the codebook, all their ids together.
+
+        Raises:
+            InputError: no tokens.
+        """
+        if not tokens:
+            raise InputError("there are no tokens whose use of the codebook could be counted")
         ids = torch.cat([item.ids.flatten() for item in tokens]).cpu()
         counts = torch.bincount(ids, minlength=self.model.num_ids)
         shares = counts[counts > 0] / counts.sum()
         perplexity = float(torch.exp(-(shares * shares.log()).sum()))
         return CodebookUsage(counts, float((counts > 0).float().mean()), perplexity)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self, ids: Tensor, num_samples: int = 1) -> Tensor:
         """Features of windows in the canonical camera.
 

@@ -40,7 +40,8 @@ class BodyLosses:
         """Those of `BODY_LOSSES` that are wanted, unweighted.
 
         Joints and vertices are about the pelvis, in units of 10 cm; contact is the error of the step of ankles and
-        toes where the true step is below 1 cm, in cm; drift that of the translation's prefix sum, in 10 cm.
+        toes where the true step is below 1 cm, in cm (in camera coordinates: a moving camera moves standing feet);
+        drift is the error of the translation's prefix sum, in 10 cm.
         """
         parts, truth = (from_features(with_mean_shape(x), project=False) for x in (predicted, target))
         losses: dict[str, Tensor] = {}

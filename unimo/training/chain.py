@@ -133,19 +133,19 @@ class Chain:
             frames: of a window; default the bundle's.
         """
 
-        def read(sources: Sequence[Path], speed: float) -> MotionLibrary:
-            report = lambda done, total: self.progress(stage, 0.0, f"reading {done}/{total}")  # noqa: E731
-            library = MotionLibrary.from_files(sources, progress=report)
-            return library.at_least(((frames or self.scene.frames) - 1) / self.scene.fps * speed)
-
-        train = read(self.config.mocap, speed)
-        if not self.config.validation_mocap:
-            return hold_out(train)
-        validation = read(self.config.validation_mocap, self.scene.speed[1])
-        shared = set(train.subjects) & set(validation.subjects)
-        if shared:
-            raise InputError(f"subjects {sorted(shared)} are in both training and validation motions")
-        return train, validation
+        config = self.config
+        report = lambda done, total: self.progress(stage, 0.0, f"reading {done}/{total}")  # noqa: E731
+        read = lambda sources: MotionLibrary.from_files(sources, workers=config.workers, progress=report)  # noqa: E731
+        train = read(config.mocap)
+        if config.validation_mocap:
+            validation = read(config.validation_mocap)
+            if shared := sorted(set(train.subjects) & set(validation.subjects)):
+                what = f"{len(shared)} subjects are in both training and validation motions: {', '.join(shared[:8])}"
+                raise InputError(what, ", ".join(map(str, config.validation_mocap)), "give motions of other subjects")
+        else:  # split before short motions go, or every window length would have a split of its own
+            train, validation = hold_out(train)
+        seconds = ((frames or self.scene.frames) - 1) / self.scene.fps
+        return train.at_least(seconds * speed), validation.at_least(seconds * self.scene.speed[1])
 
     def stage_clips(self) -> None:
         """Renders the training and validation packs."""
@@ -172,12 +172,15 @@ class Chain:
         folder, part = self.config.work / "motion-tokenizer", self.config.work / "bundle"
         before = self._training_of(part)
         config = self._training_config("motion-tokenizer")
+        if config.model.partwise:
+            raise InputError("the partwise baseline cannot become a part of a bundle", fix="run it by --sweep")
         train, validation = self.libraries("motion-tokenizer", config.data.speed[1], config.data.frames)
         task = MotionTokenizerTask(config, self.motion_windows(train, validation, config.data), self.config.device)
         self._train("motion-tokenizer", task, config.optimization)
         training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
-        name = self.config.work.resolve().name
-        save_bundle(part, name, self.settings, {"motion_tokenizer": self.motion_tokenizer()}, training, licence="")
+        known = load_bundle(part).info if (part / "bundle.json").is_file() else None
+        name, licence = (known.name, known.licence) if known else (self.config.work.resolve().name, "")
+        save_bundle(part, name, self.settings, {"motion_tokenizer": self.motion_tokenizer()}, training, licence)
         draw_curve(folder / "log.jsonl", folder / "curve.png")
         pictures = folder / "reconstructions.png"
         try:

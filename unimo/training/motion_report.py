@@ -67,7 +67,7 @@ def draw_reconstructions(tokenizer: MotionTokenizer, windows: Tensor, target: Pa
 
     Args:
         tokenizer: the trained tokenizer.
-        windows: (N, T, 145) features of validation windows in the canonical camera.
+        windows: (N, T, D) features of validation windows in the canonical camera.
         target: PNG to write.
 
     Raises:

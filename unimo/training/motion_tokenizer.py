@@ -61,6 +61,10 @@ class MotionTokenizerTrainingConfig:
     loss: MotionLossConfig = MotionLossConfig()
 
     def __post_init__(self) -> None:
+        slices = feature_slices(rotation_form(self.model.feature_dim))
+        widths = tuple(part.stop - part.start for part in slices.values())
+        if self.model.expert_dims != widths:
+            raise ValueError(f"expert_dims must be {widths} for {sum(widths)} features, not {self.model.expert_dims}")
         if self.model.partwise and self.loss.freeze_codes:
             raise ValueError("freeze_codes is for the paper's model, not for the partwise baseline")
 

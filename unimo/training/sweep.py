@@ -2,38 +2,42 @@
 
 In: a folder of YAML files (`Ablation`) that say what differs from a base configuration. Out: a run a file and seed in
 `work/<file>/seed_<n>/`, and `table.md` and `table.json` over all runs found there. A run that is done is not repeated,
-one that was cut off goes on, and rows without a finished run say "not run"; processes with different seeds may share
-the folder. On a CPU the minutes are those of the process, so that other work on the machine takes nothing from a run.
+one that was cut off goes on, one that diverges is noted and the next begins; rows without a finished run say "not run".
+Processes with different seeds may share the folder. On a CPU the minutes are CPU time over all threads of the process,
+so that other work on the machine takes little from a run.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from unimo.config import load_config, read_yaml
-from unimo.errors import InputError
+from unimo.config import load_config, read_yaml, to_dict
+from unimo.errors import InputError, TrainingError
 from unimo.files import atomic_write
 from unimo.training.loop import Trainer
 from unimo.training.motion_pool import MotionDataConfig, MotionWindows
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
 
+logger = logging.getLogger(__name__)
+
 # metrics of the table: key, heading, digits
 COLUMNS = (
     ("mpjpe_mm", "MPJPE, mm", 1),
     ("pa_mpjpe_mm", "PA-MPJPE, mm", 1),
-    ("pve_mm", "PVE, mm", 1),
+    ("pve_low_poly_mm", "PVE (low-poly), mm", 1),
     ("accel_mm_per_frame2", "Accel, mm/frame²", 1),
     ("root_translation_m", "root, m", 3),
     ("root_drift_mm", "drift, mm", 0),
-    ("foot_slide_mm_per_frame", "foot slide, mm/frame", 1),
+    ("foot_slide_mm_per_frame", "foot slide (camera frame), mm/frame", 1),
     ("codebook_use", "codes in use", 2),
 )
-RESULT, TABLE = "result.json", "table"
+CONFIG, RESULT, TABLE = "config.json", "result.json", "table"
 Draw = Callable[[MotionDataConfig], MotionWindows]
 Progress = Callable[[str, float, str], None]
 
@@ -62,9 +66,8 @@ def load_ablations(folder: Path) -> dict[str, Ablation]:
     """
     files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
     if not files:
-        raise InputError(
-            "no ablations here", str(folder.absolute()), "a folder like configs/ablations/motion_tokenizer"
-        )
+        fix = "a folder of YAML files, or motion_tokenizer"
+        raise InputError("there are no ablations here", str(folder.absolute()), fix)
     return {file.stem: load_config(Ablation, file) for file in files}
 
 
@@ -85,7 +88,7 @@ def run_sweep(
         ablations: by name, see `load_ablations`.
         base: the configuration that they change.
         overrides: `a.b=c`, applied to all.
-        seeds: of weights and data.
+        seeds: of weights, batches and noise; the pool of windows is the same for all.
         minutes: budget of each run; the learning rate's decay follows it.
         work: folder of the runs.
         draw: makes training and validation windows.
@@ -97,16 +100,21 @@ def run_sweep(
 
     Raises:
         ConfigError: an ablation does not fit the base configuration.
+        InputError: a run of another configuration lies in `work`.
     """
-    common = [*overrides, f"optimization.minutes={minutes}"]
+    # steps must not end a run before its minutes, unless the user says so
+    common = [f"optimization.steps={10**9}", *overrides, f"optimization.minutes={minutes}"]
     configs = {
         (name, seed): _config(base, ablation, [*common, f"optimization.seed={seed}"])
         for seed in seeds
         for name, ablation in ablations.items()
     }
+    folders = {(name, seed): work / name / f"seed_{seed}" for name, seed in configs}
+    for key, config in configs.items():
+        _check_same(folders[key], config)
     windows: dict[MotionDataConfig, MotionWindows] = {}
     for (name, seed), config in configs.items():
-        folder = work / name / f"seed_{seed}"
+        folder = folders[name, seed]
         if (folder / RESULT).is_file():
             continue
         if config.data not in windows:
@@ -115,6 +123,13 @@ def run_sweep(
         _run(config, windows[config.data], folder, device, lambda part, text, label=label: progress(label, part, text))
         write_table(ablations, work, minutes)
     return write_table(ablations, work, minutes)
+
+
+def _check_same(folder: Path, config: MotionTokenizerTrainingConfig) -> None:
+    """Raises InputError when the folder holds a run of another configuration or budget."""
+    kept = folder / CONFIG
+    if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != to_dict(config):
+        raise InputError("a run of another configuration or budget lies here", str(folder), "another --work")
 
 
 def _config(base: Path, ablation: Ablation, overrides: Sequence[str]) -> MotionTokenizerTrainingConfig:
@@ -138,17 +153,24 @@ def _run(
     device: str,
     progress: Callable[[float, str], None],
 ) -> None:
-    """Trains one run and leaves `result.json`, which says that it is done."""
+    """Trains one run and leaves `result.json`, which says that it is done; "failed" in it gives a divergence."""
+    with atomic_write(folder / CONFIG) as path:
+        path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
     task = MotionTokenizerTask(config, windows, device)
     report = lambda fraction, numbers: progress(fraction, f"loss {numbers['loss']:.3f}")  # noqa: E731
     # nobody looks at a run on its way, and validation is time off the budget
     quiet = replace(config.optimization, validate_every=10**9)
     clock = time.process_time if device == "cpu" else time.monotonic
     trainer = Trainer(task, quiet, folder, resume=True, progress=report, clock=clock)
-    metrics = trainer.run()
-    counts = {"steps": trainer.step, "minutes": trainer.elapsed / 60, "parameters": sum(task.parameter_counts.values())}
+    try:
+        result: dict[str, Any] = dict(trainer.run())
+    except TrainingError as error:
+        logger.warning("%s diverged: %s", folder, error.what)
+        result = {"failed": error.what}
+    result |= {"steps": trainer.step, "minutes": trainer.elapsed / 60}
+    result["parameters"] = sum(task.parameter_counts.values())
     with atomic_write(folder / RESULT) as path:
-        path.write_text(json.dumps({**metrics, **counts}, indent=2) + "\n")
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def write_table(ablations: Mapping[str, Ablation], work: Path, minutes: float) -> Path:
@@ -156,21 +178,21 @@ def write_table(ablations: Mapping[str, Ablation], work: Path, minutes: float) -
     runs = {name: _results(work / name) for name in ablations}
     work.mkdir(parents=True, exist_ok=True)
     with atomic_write(work / f"{TABLE}.json") as path:
-        path.write_text(json.dumps({"minutes": minutes, "runs": runs}, indent=2) + "\n")
+        path.write_text(json.dumps({"minutes": minutes, "runs": runs}, indent=2) + "\n", encoding="utf-8")
     text = f"{minutes:g} minutes a run. Mean over seeds (lowest to highest).\n"
     for table in sorted({heading for ablation in ablations.values() for heading in ablation.rows}):
         rows = {name: ablation for name, ablation in ablations.items() if table in ablation.rows}
         text += f"\n### {table}\n\n" + "\n".join(_markdown(table, rows, runs)) + "\n"
     target = work / f"{TABLE}.md"
     with atomic_write(target) as path:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     return target
 
 
-def _results(folder: Path) -> dict[str, dict[str, float]]:
+def _results(folder: Path) -> dict[str, dict[str, Any]]:
     """Finished runs of one ablation by seed."""
     files = sorted(folder.glob(f"seed_*/{RESULT}"))
-    return {file.parent.name.removeprefix("seed_"): json.loads(file.read_text()) for file in files}
+    return {file.parent.name.removeprefix("seed_"): json.loads(file.read_text(encoding="utf-8")) for file in files}
 
 
 def _markdown(
@@ -188,16 +210,21 @@ def _markdown(
         yield _line(cells)
 
 
-def _cells(found: Sequence[Mapping[str, float]]) -> list[str]:
+def _cells(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Steps, parameters and `COLUMNS` of all seeds of one row."""
     if not found:
         return ["not run"] * (2 + len(COLUMNS))
+    if any("failed" in run for run in found):
+        return ["diverged"] * (2 + len(COLUMNS))
     keys = [("steps", 0), *((key, digits) for key, _, digits in COLUMNS)]
-    steps, *others = [_spread([run[key] for run in found], digits) for key, digits in keys]
+    steps, *others = [_spread([run[key] for run in found if key in run], digits) for key, digits in keys]
     return [steps, f"{found[0]['parameters'] / 1e6:.2f}", *others]
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    """The mean and, of several values, lowest and highest."""
+    """The mean and, of several values, lowest and highest; a dash when it is undefined in every run."""
+    if not values:
+        return "–"
     mean = f"{sum(values) / len(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ({min(values):.{digits}f}–{max(values):.{digits}f})"
 
