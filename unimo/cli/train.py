@@ -17,7 +17,7 @@ from unimo.errors import InputError
 
 app = typer.Typer(help="Train one part of a bundle from motions.", no_args_is_help=True)
 
-ConfigOption = Annotated[str, typer.Option("--config", help="A preset (debug, mini) or a YAML file.")]
+ConfigOption = Annotated[str, typer.Option("--config", help="A preset (debug, mini, base) or a YAML file.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="Override a.b=c of the config (may be repeated).")]
 DataOption = Annotated[
     list[Path], typer.Option("--data", help="File, folder or zip of AMASS .npz or BVH (may be repeated).")
@@ -34,14 +34,16 @@ WorkOption = Annotated[Path, typer.Option("--work", help="Folder for clips, toke
 PresetOption = Annotated[str, typer.Option("--preset", help="Clip geometry: configs/bundle/<preset>.yaml.")]
 ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips to render, 0.88 MB each (mini).")]
 ValidationClipsOption = Annotated[int, typer.Option("--validation-clips", min=1, help="Validation clips to render.")]
-MinutesOption = Annotated[float | None, typer.Option("--minutes", help="Stop after this time, schedule included.")]
+MinutesOption = Annotated[
+    float | None, typer.Option("--minutes", min=0.001, help="Stop after this time, schedule included.")
+]
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
 SweepOption = Annotated[
     Path | None,
     typer.Option("--sweep", help="Train all ablations of a folder, or of motion_tokenizer, --minutes (10) each."),
 ]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Seeds of a sweep: 0,1,2 (default 0).")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work and its config.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work, if there is one.")]
 
 
 @app.command("motion-tokenizer")
@@ -134,6 +136,7 @@ def _train(
         fix = "--resume to go on, or another --work"
         raise InputError(f"this folder holds checkpoints of {stage}", str(folder.absolute()), fix)
 
+    from unimo.bundle import load_bundle
     from unimo.config import load_config
     from unimo.motion.files import find_files
     from unimo.pipeline import check_device
@@ -141,6 +144,8 @@ def _train(
 
     for path in [*options["mocap"], *options["validation_mocap"]]:
         find_files([path])
+    if options["start_from"]:
+        load_bundle(options["start_from"])
     part, kept = PARTS[stage], folder / "config.json"
     file = _config_file(part.name, config)
     wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides)

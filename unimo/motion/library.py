@@ -107,7 +107,8 @@ class MotionLibrary(Sequence[NamedMotion]):
             )
         if len(kept) < len(self):
             logger.info("%d of %d motions are shorter than %.2f s: left out", len(self) - len(kept), len(self), seconds)
-        return MotionLibrary(kept, self.skipped)
+        short = [(named.name, f"shorter than {seconds:.2f} s") for named in self if named.motion.duration < seconds]
+        return MotionLibrary(kept, [*self.skipped, *short])
 
     @classmethod
     def from_files(

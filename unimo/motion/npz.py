@@ -112,8 +112,7 @@ def _read_arrays(source: Path | BinaryIO, where: str | None) -> dict[str, np.nda
     if isinstance(source, Path) and not source.is_file():
         raise InputError("no motion file here", where=where, fix="give the path of a .npz file")
     if not zipfile.is_zipfile(source):
-        what = "not a .npz file (pickled files are never opened: they can run code)"
-        raise InputError(what, where=where, fix="give a .npz file of plain arrays")
+        raise InputError(_no_npz(source), where=where, fix="give a whole .npz file of plain arrays")
     if not isinstance(source, Path):
         source.seek(0)  # the check has moved it
     key = None
@@ -198,10 +197,23 @@ def smplx_rest_pelvis(motion: Motion) -> np.ndarray:
         return SMPLX_REST_PELVIS
 
 
+def _no_npz(source: Path | BinaryIO) -> str:
+    """Why a file that is no zip is no .npz."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            start = file.read(2)
+    else:
+        source.seek(0)
+        start = source.read(2)
+    if start == b"PK":
+        return "this .npz file is cut off"
+    return "not a .npz file (pickled files are never opened: they can run code)"
+
+
 @functools.cache
 def _warn_of_the_mean() -> None:
     """Once a process: a folder of AMASS has thousands of files."""
-    log.warning("the licensed SMPL-X body is not here: its mean rest pelvis is used, centimetres may be off")
+    log.info("the licensed SMPL-X body is not here: its mean rest pelvis is used, centimetres may be off")
 
 
 def _check_agreement(poses: np.ndarray, root: np.ndarray, body: np.ndarray) -> None:

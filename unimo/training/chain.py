@@ -176,7 +176,7 @@ class Chain:
             raise InputError("the partwise baseline cannot become a part of a bundle", fix="run it by --sweep")
         train, validation = self.libraries("motion-tokenizer", config.data.speed[1], config.data.frames)
         task = MotionTokenizerTask(config, self.motion_windows(train, validation, config.data), self.config.device)
-        self._train("motion-tokenizer", task, config.optimization)
+        self._train("motion-tokenizer", task, config.optimization, config)
         training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
         known = load_bundle(part).info if (part / "bundle.json").is_file() else None
         name, licence = (known.name, known.licence) if known else (self.config.work.resolve().name, "")
@@ -196,7 +196,7 @@ class Chain:
             config, self.pack("train"), self.pack("validation"), device=self.config.device,
             canonical_focal=self.settings.canonical_focal,
         )  # fmt: skip
-        self._train("visual-tokenizer", task, config.optimization)
+        self._train("visual-tokenizer", task, config.optimization, config)
 
     def stage_tokens(self) -> None:
         """Turns both packs to tokens with the frozen tokenizers."""
@@ -242,7 +242,7 @@ class Chain:
             canonical_focal=self.settings.canonical_focal,
             codes=(self._codes(), self.motion_tokenizer().quantizer.codebook),
         )  # fmt: skip
-        self._train("ar", task, config.optimization)
+        self._train("ar", task, config.optimization, config)
 
     def stage_bundle(self) -> None:
         """Seals the trained parts into the bundle."""
@@ -350,19 +350,21 @@ class Chain:
             config = replace(config, data=replace(config.data, reading_steps=0))
         minutes = self.config.minutes.get(stage, config.optimization.minutes)
         config = replace(config, optimization=replace(config.optimization, minutes=minutes))
-        with atomic_write(kept) as path:
-            path.write_text(json.dumps(to_dict(config), indent=2) + "\n")
         return config
 
-    def _train(self, stage: str, task: Task, optimization: OptimizationConfig) -> dict[str, float]:
-        """Trains in `work/<stage>`, going on where it stopped, and leaves `work/<stage>.safetensors`."""
+    def _train(self, stage: str, task: Task, optimization: OptimizationConfig, config: Any = None) -> dict[str, float]:
+        """Trains in `work/<stage>`, going on where it stopped; leaves `work/<stage>.safetensors` and keeps `config`."""
         if self.config.start_from and stage != "probe":
             load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(self.config.start_from))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
             self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
 
-        metrics = Trainer(task, optimization, self.config.work / stage, resume=True, progress=report).run()
+        folder = self.config.work / stage
+        if config is not None:
+            with atomic_write(folder / "config.json") as path:
+                path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
+        metrics = Trainer(task, optimization, folder, resume=True, progress=report).run()
         if parallel.rank() > 0:
             return metrics
         with atomic_write(self.config.work / f"{stage}.safetensors") as path:
