@@ -70,7 +70,7 @@ def test_what_is_no_motion_is_left_out_with_its_reason(tmp_path: Path, caplog: p
     for name in ("01/shape", "01/female_stagei"):
         assert reasons[name].startswith("not a motion: `trans`")
     assert "trans holds pickled Python objects" in reasons["01/pickled_poses"]
-    assert "not a .npz file" in reasons["01/cut_poses"] and "damaged" in reasons["01/flipped_poses"]
+    assert "is cut off" in reasons["01/cut_poses"] and "damaged" in reasons["01/flipped_poses"]
     assert reasons["more"] == "a damaged .zip file"
     lines = [record.getMessage() for record in caplog.records if record.name == "unimo.motion.library"]
     assert len(lines) == 6 and not any("\n" in line for line in lines)
