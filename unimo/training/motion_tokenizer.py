@@ -87,8 +87,8 @@ class MotionTokenizerTask:
         self._body_losses = BodyLosses(windows.body)
         torch.manual_seed(config.optimization.seed)
         self._vqvae = build_motion_tokenizer(config.model)
-        parts = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in self.parameter_counts.items())
-        logger.info("%.2f M parameters: %s", sum(self.parameter_counts.values()) / 1e6, parts)
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.parameter_counts.items())
+        logger.info("%s parameters: %s", f"{sum(self.parameter_counts.values()):,}", parts)
         self._set_statistics()
         if config.loss.freeze_codes:
             assert isinstance(self._vqvae, MotionVQVAE)
