@@ -20,7 +20,7 @@ from torch import nn
 from ar_model import UniMoTransformer
 from motion_tokenizer import MotionVQVAE
 from unimo.assets import config_path
-from unimo.bundle import BundleSettings, load_bundle, load_motion_tokenizer, load_strictly, save_bundle
+from unimo.bundle import BundleInfo, BundleSettings, load_bundle, load_motion_tokenizer, load_strictly, save_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.pack import ClipPack, build_pack
 from unimo.data.tokens import TokenPack, tokenize_pack, weights_hash
@@ -170,15 +170,15 @@ class Chain:
         Leaves it as a part of the bundle `work/bundle` too, and pictures of what it learned in `work/motion-tokenizer`.
         """
         folder, part = self.config.work / "motion-tokenizer", self.config.work / "bundle"
-        before = self._training_of(part)
+        known = self._known_bundle(part)
         config = self._training_config("motion-tokenizer")
         if config.model.partwise:
             raise InputError("the partwise baseline cannot become a part of a bundle", fix="run it by --sweep")
         train, validation = self.libraries("motion-tokenizer", config.data.speed[1], config.data.frames)
         task = MotionTokenizerTask(config, self.motion_windows(train, validation, config.data), self.config.device)
         self._train("motion-tokenizer", task, config.optimization, config)
+        before = known.training if known else {}
         training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
-        known = load_bundle(part).info if (part / "bundle.json").is_file() else None
         name, licence = (known.name, known.licence) if known else (self.config.work.resolve().name, "")
         save_bundle(part, name, self.settings, {"motion_tokenizer": self.motion_tokenizer()}, training, licence)
         draw_curve(folder / "log.jsonl", folder / "curve.png")
@@ -298,18 +298,18 @@ class Chain:
         """The trained visual tokenizer."""
         return self._trained("visual-tokenizer")
 
-    def _training_of(self, bundle: Path) -> dict[str, Any]:
-        """What a bundle says of the training of its parts; empty when it is not there yet.
+    def _known_bundle(self, bundle: Path) -> BundleInfo | None:
+        """What a bundle says of itself; None when it is not there yet.
 
         Raises:
             InputError: its clips are of another geometry.
         """
         if not (bundle / "bundle.json").is_file():
-            return {}
+            return None
         info = load_bundle(bundle).info
         if info.settings != self.settings:
             raise InputError("the bundle here is for clips of another geometry", str(bundle), "another --work")
-        return info.training
+        return info
 
     def _motion_training(self, train: MotionLibrary, validation: MotionLibrary) -> dict[str, Any]:
         """Where the motion tokenizer comes from, for bundle.json; folders by name alone."""
