@@ -37,6 +37,7 @@ class ARConfig:
         dropout: probability of dropping embeddings and branch outputs while training.
         init_std: standard deviation of the linear layers at initialisation (Cosmos: 0.02, right for width 4096).
         embedding_std: standard deviation of the three embeddings at initialisation (Cosmos: 1).
+        context_dim: channels of the text states that every block may look at (Cosmos 5B: 1024); ``None``: no text.
     """
 
     dim: int = 4096
@@ -57,6 +58,7 @@ class ARConfig:
     dropout: float = 0.0
     init_std: float = 0.02
     embedding_std: float = 1.0
+    context_dim: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("dim", "layers", "heads", "kv_heads", "ffn_hidden", "visual_ids", "motion_ids"):
@@ -72,6 +74,8 @@ class ARConfig:
             raise ValueError(f"dim must be even and at least 6 for absolute positions, got {self.dim}")
         if self.embedding_rows < self.visual_ids:
             raise ValueError(f"visual_embedding_rows ({self.embedding_rows}) is below visual_ids ({self.visual_ids})")
+        if self.context_dim is not None and self.context_dim < 1:
+            raise ValueError(f"context_dim must be at least 1 or None, got {self.context_dim}")
         if self.attention not in ATTENTION_BACKENDS:
             raise ValueError(f"attention must be one of {', '.join(ATTENTION_BACKENDS)}, got {self.attention!r}")
         if not 0.0 <= self.dropout < 1.0:

@@ -12,15 +12,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ar_model.attention import attend
+from ar_model.blocks import Block, Context, Memory
 from ar_model.kv_cache import KVCache
 from ar_model.sequence import MOTION, VISUAL, SequenceLayout
-from ar_model.transformer import Block, UniMoTransformer
+from ar_model.transformer import UniMoTransformer
 
 
 class PackedBlock:
-    """Weights of one block, transposed for ``x @ w``; norm weights and the attention scale are folded in."""
+    """Weights of one block, transposed for ``x @ w``; norm weights and the attention scale are folded in.
+
+    Attention to a context is not packed: it runs as the plain block has it.
+    """
 
     def __init__(self, block: Block) -> None:
+        self.plain = block
         attention, ffn = block.attention, block.feed_forward
         scale = attention.width**-0.5
         queries = attention.wq.weight if attention.q_norm is not None else attention.wq.weight * scale
@@ -59,10 +64,15 @@ class PackedDecoder:
             absolute = [base if gains is None else gains[index] * base for index in range(len(self.blocks))]
         return tables.cos.to(self.dtype), signed.to(self.dtype), absolute
 
-    def new_cache(self, batch: int, capacity: int) -> KVCache:
-        """An empty cache for ``batch`` sequences of up to ``capacity`` positions."""
-        config = self.config
-        return KVCache(config.layers, batch, config.kv_heads, capacity, config.head_width, self.dtype, self.device)
+    def new_cache(self, batch: int, capacity: int, context: Context | None = None) -> KVCache:
+        """A cache without positions yet for ``batch`` sequences of up to ``capacity`` positions, with their context.
+
+        Raises:
+            ValueError: the context does not fit the model or the batch.
+        """
+        config, memories = self.config, self.model.read(context, batch)
+        shape = (config.layers, batch, config.kv_heads, capacity, config.head_width)
+        return KVCache(*shape, self.dtype, self.device, memories)
 
     def logits(self, hidden: Tensor, modality: int) -> Tensor:
         """(B, dim) -> (B, V) float32 logits of one modality."""
@@ -85,7 +95,7 @@ class PackedDecoder:
             query, key = turned[:, : config.heads], turned[:, config.heads :]
             cache.write(index, 0, key.flatten(0, 1), value.flatten(0, 1))
             mixed = attend(query, key, value, min(layout.prefix_length, length), scale=1.0)
-            x = self._finish(x, mixed.transpose(1, 2).flatten(2), block)
+            x = self._finish(x, mixed.transpose(1, 2).flatten(2), block, cache.memories[index])
         return self._norm(x[:, -1])
 
     def step(
@@ -106,7 +116,7 @@ class PackedDecoder:
             keys, values = cache.read(index, position + 1)
             query = turned[:, : config.heads].reshape(batch * config.kv_heads, groups, -1)
             mixed = torch.bmm(torch.softmax(torch.bmm(query, keys.transpose(1, 2)), dim=-1), values)
-            x = self._finish(x, mixed.view(batch, -1), block)
+            x = self._finish(x, mixed.view(batch, -1), block, cache.memories[index])
         return self._norm(x)
 
     def _norm(self, x: Tensor) -> Tensor:
@@ -120,9 +130,11 @@ class PackedDecoder:
             heads = self._norm(heads) * block.head_norm
         return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, -1), sin)
 
-    def _finish(self, x: Tensor, mixed: Tensor, block: PackedBlock) -> Tensor:
-        """Output projection and feed-forward with their residuals."""
+    def _finish(self, x: Tensor, mixed: Tensor, block: PackedBlock, memory: Memory | None) -> Tensor:
+        """Output projection, context and feed-forward with their residuals; x is (B, S, dim) or (B, dim)."""
         x = x + mixed @ block.out
+        if memory is not None:
+            x = block.plain.look(x.view(len(x), -1, x.shape[-1]), memory).view_as(x)
         gate, up = (self._norm(x) @ block.gate_up).chunk(2, dim=-1)
         return x + (F.silu(gate) * up) @ block.down
 

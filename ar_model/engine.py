@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ar_model.blocks import Context
 from ar_model.decoder import PackedDecoder
 from ar_model.sampling import NoiseSource, Sampling, sample
 from ar_model.sequence import CODES_PER_FRAME, SequenceLayout
@@ -128,22 +129,45 @@ class Engine:
         if len(seeds) != rows:
             raise ValueError(f"{rows} rows need {rows} seeds, got {len(seeds)}")
         tokens = _prompt(layout, visual_ids.to(self.decoder.device))
-        return self._complete(tokens, layout, layout.condition_length, sampling or Sampling(), seeds, callback)
+        return self.complete(tokens, layout, layout.condition_length, sampling or Sampling(), seeds, callback)
 
     @torch.inference_mode()
-    def _complete(
+    def complete(
         self,
         tokens: Tensor,
         layout: SequenceLayout,
         given: int,
         sampling: Sampling,
         seeds: Sequence[int],
-        callback: Progress | None,
+        callback: Progress | None = None,
+        context: Context | None = None,
     ) -> Tensor:
-        """Fill positions ``given ..`` of tokens (B, S), one output row per seed."""
+        """Write everything after the first tokens of a sequence, of whatever task and with or without a context.
+
+        Args:
+            tokens: (B, S) int64 in the layout's order; what stands behind the given ones is not read.
+            layout: the layout of every row.
+            given: number of tokens to keep, at least 1 and at least the layout's bidirectional prefix.
+            sampling: the rule.
+            seeds: one per output row, a multiple of B.
+            callback: called with (tokens done, tokens in all).
+            context: what the B rows may look at; given exactly where the config has a ``context_dim``.
+
+        Returns:
+            (rows, S) int64 tokens.
+
+        Raises:
+            ValueError: tokens, ``given``, the number of seeds or the context do not fit.
+        """
+        layout.check_shape(tokens)
+        if not max(1, layout.prefix_length) <= given <= len(layout):
+            raise ValueError(f"given must be in {max(1, layout.prefix_length)}..{len(layout)}, got {given}")
         decoder, total = self.decoder, len(layout)
         copies = len(seeds) // tokens.shape[0]
-        cache = decoder.new_cache(tokens.shape[0], given if copies > 1 else total)
+        if not copies or len(seeds) % tokens.shape[0]:
+            raise ValueError(f"{len(seeds)} seeds are not a multiple of {tokens.shape[0]} rows")
+        tokens = tokens.to(decoder.device, copy=True)
+        cache = decoder.new_cache(tokens.shape[0], given if copies > 1 else total, context)
         hidden = decoder.prefill(tokens[:, :given], layout, cache)
         if copies > 1:
             cache = cache.expand(copies, total)

@@ -1,6 +1,7 @@
 """Keys and values of all layers, allocated once for the whole sequence.
 
-In:  rotated keys and values of a stretch of positions. Out: views of everything written so far.
+In:  rotated keys and values of a stretch of positions; what the blocks keep of a context, if they read one.
+Out: views of everything written so far.
 Keys and values are stored per sample and key/value head as (S, head_dim), contiguous, ready for batched products.
 """
 
@@ -9,9 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ar_model.blocks import Memory
+
 
 class KVCache:
-    """Static cache of shape (layers, batch * kv_heads, capacity, head_dim) for keys and for values."""
+    """Static cache of shape (layers, batch * kv_heads, capacity, head_dim) for keys and for values.
+
+    ``memories`` holds per layer what the block keeps of its context.
+    """
 
     def __init__(
         self,
@@ -22,8 +28,9 @@ class KVCache:
         head_dim: int,
         dtype: torch.dtype,
         device: torch.device,
+        memories: list[Memory | None],
     ) -> None:
-        self.batch, self.kv_heads = batch, kv_heads
+        self.batch, self.kv_heads, self.memories = batch, kv_heads, memories
         shape = (layers, batch * kv_heads, capacity, head_dim)
         self.keys = torch.empty(shape, dtype=dtype, device=device)
         self.values = torch.empty(shape, dtype=dtype, device=device)
@@ -41,9 +48,9 @@ class KVCache:
     def expand(self, copies: int, capacity: int) -> KVCache:
         """A cache of another capacity that holds every sample ``copies`` times in a row."""
         layers, _, length, head_dim = self.keys.shape
-        wide = KVCache(
-            layers, self.batch * copies, self.kv_heads, capacity, head_dim, self.keys.dtype, self.keys.device
-        )
+        memories = [None if memory is None else memory.expand(copies) for memory in self.memories]
+        kind, device = self.keys.dtype, self.keys.device
+        wide = KVCache(layers, self.batch * copies, self.kv_heads, capacity, head_dim, kind, device, memories)
         for source, target in ((self.keys, wide.keys), (self.values, wide.values)):
             spread = target.view(layers, self.batch, copies, self.kv_heads, capacity, head_dim)
             spread[..., :length, :] = source.view(layers, self.batch, 1, self.kv_heads, length, head_dim)

@@ -1,6 +1,6 @@
 """The autoregressive transformer: Cosmos-AR's blocks with separate embeddings and heads for visual and motion tokens.
 
-In:  tokens (B, S) in the order of a :class:`SequenceLayout`.
+In:  tokens (B, S) in the order of a :class:`SequenceLayout`; a :class:`Context` for a model that reads text.
 Out: hidden states (B, S, dim); a loss per modality; logits of one modality at chosen positions.
 Only the head of a position's own modality is ever evaluated, so modalities cannot be confused.
 Parameter names are Cosmos's (``tok_embeddings``, ``layers.N.attention.wq``, ..., ``norm``, ``output``) for the visual
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ar_model.absolute import absolute_table
-from ar_model.attention import attend
+from ar_model.blocks import Block, Context, Memory, RMSNorm
 from ar_model.config import ARConfig
-from ar_model.rope import rope_tables, rotate
+from ar_model.rope import rope_tables
 from ar_model.sequence import MOTION, SPECIAL, SPECIAL_IDS, VISUAL, SequenceLayout
 
 # logits of one loss chunk: 2^26 fp32 values are 256 MB, above that chunks are recomputed in backward
@@ -53,81 +53,6 @@ class ARLoss:
     motion_tokens: int
 
 
-class RMSNorm(nn.Module):
-    """x / rms(x) in float32, cast back to x's dtype, times the weight."""
-
-    def __init__(self, dim: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (..., dim) over its last axis."""
-        return F.rms_norm(x.float(), x.shape[-1:], eps=self.eps).to(x.dtype) * self.weight.to(x.dtype)
-
-
-class Attention(nn.Module):
-    """Grouped-query attention with optional RMSNorm of query and key heads."""
-
-    def __init__(self, config: ARConfig) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.width = config.heads, config.kv_heads, config.head_width
-        self.backend = config.attention
-        self.wq = nn.Linear(config.dim, self.heads * self.width, bias=False)
-        self.wk = nn.Linear(config.dim, self.kv_heads * self.width, bias=False)
-        self.wv = nn.Linear(config.dim, self.kv_heads * self.width, bias=False)
-        self.wo = nn.Linear(self.heads * self.width, config.dim, bias=False)
-        self.q_norm = RMSNorm(self.width, config.norm_eps) if config.qk_norm else None
-        self.k_norm = RMSNorm(self.width, config.norm_eps) if config.qk_norm else None
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, prefix: int) -> Tensor:
-        """(B, S, dim) -> (B, S, dim); cos and sin are (S, head_dim)."""
-        batch, length, _ = x.shape
-        query = self.wq(x).view(batch, length, self.heads, self.width)
-        key = self.wk(x).view(batch, length, self.kv_heads, self.width)
-        value = self.wv(x).view(batch, length, self.kv_heads, self.width)
-        if self.q_norm is not None and self.k_norm is not None:
-            query, key = self.q_norm(query), self.k_norm(key)
-        cos, sin = cos.to(query.dtype)[:, None], sin.to(query.dtype)[:, None]
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        mixed = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), prefix, self.backend)
-        return self.wo(mixed.transpose(1, 2).flatten(2))
-
-
-class FeedForward(nn.Module):
-    """SwiGLU: w2(silu(w1 x) * w3 x)."""
-
-    def __init__(self, config: ARConfig) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(config.dim, config.ffn_hidden, bias=False)
-        self.w2 = nn.Linear(config.ffn_hidden, config.dim, bias=False)
-        self.w3 = nn.Linear(config.dim, config.ffn_hidden, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) -> (..., dim)."""
-        return self.w2(F.silu(self.w1(x)) * self.w3(x))
-
-
-class Block(nn.Module):
-    """Pre-norm block: x += attention(norm(x)); x += feed_forward(norm(x))."""
-
-    def __init__(self, config: ARConfig) -> None:
-        super().__init__()
-        self.attention = Attention(config)
-        self.feed_forward = FeedForward(config)
-        self.attention_norm = RMSNorm(config.dim, config.norm_eps)
-        self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
-        self.dropout = config.dropout
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, prefix: int) -> Tensor:
-        """(B, S, dim) -> (B, S, dim)."""
-        x = x + self._drop(self.attention(self.attention_norm(x), cos, sin, prefix))
-        return x + self._drop(self.feed_forward(self.ffn_norm(x)))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
-
-
 class UniMoTransformer(nn.Module):
     """The unified transformer over visual, motion and special tokens."""
 
@@ -148,22 +73,25 @@ class UniMoTransformer(nn.Module):
 
     # ------------------------------------------------------------------ forward
 
-    def forward(self, tokens: Tensor, layout: SequenceLayout) -> Tensor:
+    def forward(self, tokens: Tensor, layout: SequenceLayout, context: Context | None = None) -> Tensor:
         """Hidden states after the last norm.
 
         Args:
             tokens: (B, S) int64 in the layout's order.
             layout: the layout of every row.
+            context: what the rows may look at; given exactly where the config has a ``context_dim``.
 
         Returns:
             (B, S, dim); position p predicts the token at p + 1.
 
         Raises:
-            ValueError: tokens do not fit the layout.
+            ValueError: tokens do not fit the layout, or the context does not fit the config or the tokens.
         """
-        return self.norm(self.residuals(tokens, layout)[-1])
+        return self.norm(self.residuals(tokens, layout, context=context)[-1])
 
-    def residuals(self, tokens: Tensor, layout: SequenceLayout, keep: Tensor | None = None) -> list[Tensor]:
+    def residuals(
+        self, tokens: Tensor, layout: SequenceLayout, keep: Tensor | None = None, context: Context | None = None
+    ) -> list[Tensor]:
         """The residual stream after every block.
 
         Args:
@@ -171,14 +99,16 @@ class UniMoTransformer(nn.Module):
             layout: the layout of every row.
             keep: (P,) ascending positions, the whole condition among them; all others are left out of the sequence,
                 those that stay keep their coordinates. ``None`` keeps everything (P = S).
+            context: as in ``forward``.
 
         Returns:
             ``layers`` tensors (B, P, dim).
 
         Raises:
-            ValueError: tokens do not fit the layout.
+            ValueError: tokens do not fit the layout, or the context does not fit the config or the tokens.
         """
         layout.check_shape(tokens)
+        memories = self.read(context, len(tokens))
         x, tables = self.embed(tokens, layout), self.positions(layout, tokens.device)
         if keep is not None:
             x, tables = x[:, keep], tables.at(keep)
@@ -187,9 +117,23 @@ class UniMoTransformer(nn.Module):
         streams = []
         for index, block in enumerate(self.layers):
             x = self.add_position(x, tables.absolute, index)
-            x = block(x, tables.cos, tables.sin, layout.prefix_length)
+            x = block(x, tables.cos, tables.sin, layout.prefix_length, memories[index])
             streams.append(x)
         return streams
+
+    def read(self, context: Context | None, rows: int) -> list[Memory | None]:
+        """What each block keeps of a context for ``rows`` sequences.
+
+        Raises:
+            ValueError: a context is missing or not wanted, or its rows or channels do not fit.
+        """
+        width = self.config.context_dim
+        if (context is None) != (width is None):
+            missing = f"this model needs a context of {width} channels"
+            raise ValueError(missing if context is None else "this model reads no context (its context_dim is None)")
+        if context is not None and (context.states.shape[0], context.states.shape[2]) != (rows, width):
+            raise ValueError(f"context states must be ({rows}, M, {width}), got {tuple(context.states.shape)}")
+        return [block.read(context) for block in self.layers if isinstance(block, Block)]
 
     def embed(self, tokens: Tensor, layout: SequenceLayout) -> Tensor:
         """(B, P) tokens, the first P <= S of the layout -> (B, P, dim), each from its own modality's embedding."""
@@ -294,6 +238,10 @@ class UniMoTransformer(nn.Module):
                 _truncated_normal(linear.weight, config.init_std, 2.0)
             for linear in (block.attention.wo, block.feed_forward.w2, block.feed_forward.w3):
                 _truncated_normal(linear.weight, branch, 2.0)
+            if block.cross_attention is not None:
+                for linear in (block.cross_attention.wq, block.cross_attention.wk, block.cross_attention.wv):
+                    _truncated_normal(linear.weight, config.init_std, 2.0)
+                _truncated_normal(block.cross_attention.wo.weight, branch, 2.0)
         for linear in (self.output, self.motion_output):
             _truncated_normal(linear.weight, config.dim**-0.5, 3.0)
 

@@ -13,14 +13,16 @@ from unimo.bundle import COMPONENTS, Bundle, BundleSettings, load_bundle, save_b
 from unimo.errors import CheckpointError, ConfigError
 
 PARTS = {
-    "motion_tokenizer": "motion_tokenizer",
-    "visual_tokenizer/discrete": "visual_tokenizer",
-    "ar_model": "ar_model",
+    "motion_tokenizer",
+    "visual_tokenizer/discrete",
+    "visual_tokenizer/continuous",
+    "diffusion_decoder",
+    "ar_model",
 }
 
 
 def models(bundle: Bundle) -> dict[str, torch.nn.Module]:
-    return {name: getattr(bundle, attribute) for name, attribute in PARTS.items()}
+    return {name: bundle.component(name) for name in PARTS}
 
 
 @pytest.fixture(scope="module")
@@ -208,4 +210,4 @@ def test_settings_are_checked() -> None:
 def test_unknown_component_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no component called 'brain'"):
         save_component(tmp_path, "brain", torch.nn.Linear(1, 1))
-    assert set(COMPONENTS) == set(PARTS)
+    assert set(COMPONENTS) == PARTS

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from unimo.bundle import load_bundle
+from unimo.bundle import load_bundle, save_bundle
 from unimo.errors import CheckpointError, InputError
 from unimo.media.source import FrameSource
 from unimo.media.video import probe, write_video
 from unimo.motion.frames import pelvis_positions
 from unimo.motion.motion import Motion
 from unimo.motion.npz import load_motion
-from unimo.pipeline import UniMoPipeline, check_device, check_dtype
+from unimo.options import check_device, check_dtype
+from unimo.pipeline import UniMoPipeline
 from unimo.result import check_output, planned_files
+from visual_tokenizer import DiffusionDecoder
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +78,47 @@ def test_fewer_frames_are_the_beginning_of_more(pipeline: UniMoPipeline) -> None
         ({"temperature": -1.0}, "the temperature must be 0 or more, not -1.0"),
         ({"top_p": 0.0}, "top-p must lie above 0 and up to 1, not 0.0"),
         ({"focal": float("nan")}, "the focal length must be a positive number of pixels, not nan"),
+        ({"decoder": "magic"}, "unknown decoder 'magic'\n  try: --decoder diffusion or --decoder direct"),
+        ({"decoder": "direct", "steps": 4}, "steps and guidance belong to the diffusion decoder"),
+        ({"decoder": "diffusion", "steps": 1}, "the diffusion decoder takes 2 to 1000 steps, not 1"),
+        ({"decoder": "diffusion", "guidance": -0.5}, "the guidance must be 0 or more, not -0.5"),
     ],
 )
 def test_generate_refuses_values_out_of_range(pipeline: UniMoPipeline, arguments: dict, message: str) -> None:
     with pytest.raises(InputError) as error:
         pipeline.generate(noise(48, 48), **arguments)
     assert message in str(error.value)
+
+
+def test_both_decoders_draw_the_same_tokens(pipeline: UniMoPipeline) -> None:
+    picture = noise(48, 48)
+    (direct,) = pipeline.generate(picture, decoder="direct")
+    (diffused,) = pipeline.generate(picture, decoder="diffusion", steps=3, guidance=0.5)
+    assert same(direct.motion, diffused.motion)
+    assert diffused.frames.shape == direct.frames.shape and not np.array_equal(direct.frames, diffused.frames)
+    assert {key: diffused.run[key] for key in ("decoder", "steps", "guidance")} == {
+        "decoder": "diffusion", "steps": 3, "guidance": 0.5,
+    }  # fmt: skip
+    assert direct.run["decoder"] == "direct" and "steps" not in direct.run
+
+
+def test_a_bundle_without_a_diffusion_decoder_says_so_before_the_work(tmp_path: Path) -> None:
+    debug = load_bundle("debug")
+    names = ("motion_tokenizer", "visual_tokenizer/discrete", "ar_model")
+    small = save_bundle(tmp_path, "small", debug.settings, {name: debug.component(name) for name in names})
+    what = "has no diffusion_decoder and no visual_tokenizer/continuous"
+    with pytest.raises(InputError, match=what) as error:
+        UniMoPipeline(small).generate(noise(48, 48), decoder="diffusion")
+    assert "--decoder direct" in str(error.value)
+
+
+def test_a_diffusion_decoder_of_other_ids_is_refused(tmp_path: Path) -> None:
+    debug = load_bundle("debug")
+    parts = {name: debug.component(name) for name in debug.info.components}
+    config = replace(parts["diffusion_decoder"].config, num_ids=9)
+    other = save_bundle(tmp_path, "other", debug.settings, parts | {"diffusion_decoder": DiffusionDecoder(config)})
+    with pytest.raises(CheckpointError, match="know 9 and 64 ids"):
+        UniMoPipeline(other).generate(noise(48, 48), decoder="diffusion")
 
 
 def test_generate_refuses_other_arrays(pipeline: UniMoPipeline) -> None:

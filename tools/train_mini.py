@@ -14,7 +14,8 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from unimo.errors import UniMoError
-from unimo.training.chain import STAGES, Chain, ChainConfig
+from unimo.training.chain import STAGES, Chain
+from unimo.training.work_folder import ChainConfig
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 SHARD_BYTES = 15_000_000
+DECODERS = ("diffusion", "direct")
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -57,7 +58,7 @@ class ComponentKind:
 
     def preset(self, name: str) -> Any:
         """The `model` part of the training configuration `configs/<kind>/<name>.yaml`."""
-        path = config_path(self.folder.split("/")[0], name)
+        path = config_path(self.folder.removesuffix("/discrete"), name)
         return load_config(self.config_class, read_yaml(path).get("model", {}))
 
 
@@ -68,6 +69,13 @@ COMPONENTS = {
         ComponentKind(
             "visual_tokenizer/discrete", "visual_tokenizer", "DiscreteVisualTokenizer", "VisualTokenizerConfig"
         ),
+        ComponentKind(
+            "visual_tokenizer/continuous",
+            "visual_tokenizer",
+            "ContinuousVisualTokenizer",
+            "ContinuousTokenizerConfig",
+        ),
+        ComponentKind("diffusion_decoder", "visual_tokenizer", "DiffusionDecoder", "DiffusionDecoderConfig"),
         ComponentKind("ar_model", "ar_model", "UniMoTransformer", "ARConfig"),
     )
 }
@@ -91,6 +99,7 @@ class BundleSettings:
         side: pixels of the square frame.
         canonical_focal: focal length of the tokens' camera, in sides of the square.
         body: body model that the betas belong to.
+        decoder: what draws generated video unless told otherwise: "diffusion" or "direct".
     """
 
     fps: float
@@ -98,6 +107,7 @@ class BundleSettings:
     side: int
     canonical_focal: float
     body: str = "open"
+    decoder: str = "direct"
 
     def __post_init__(self) -> None:
         if self.frames < 9 or self.frames % 8 != 1:
@@ -106,6 +116,8 @@ class BundleSettings:
             raise ValueError("fps, side and canonical_focal must be positive")
         if self.body not in ("open", "smplx"):
             raise ValueError(f"body must be open or smplx, not {self.body!r}")
+        if self.decoder not in DECODERS:
+            raise ValueError(f"decoder must be {' or '.join(DECODERS)}, not {self.decoder!r}")
 
 
 @dataclass(frozen=True)

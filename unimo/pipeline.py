@@ -26,6 +26,7 @@ from ar_model.sampling import Sampling
 from unimo.bundle import Bundle, load_bundle, load_motion_tokenizer
 from unimo.errors import CheckpointError, InputError
 from unimo.geometry.cameras import default_focal, intrinsics_matrix
+from unimo.media.diffusion import DiffusionVideoDecoder
 from unimo.media.images import read_image
 from unimo.media.letterbox import Letterbox
 from unimo.media.source import FrameSource
@@ -34,12 +35,13 @@ from unimo.media.tokenizer import VisualTokenizer
 from unimo.motion.motion import Motion
 from unimo.motion.tokenizer import MotionTokenizer, join
 from unimo.motion.windows import MotionBlender, stream_windows
+from unimo.options import check_decoding, check_device, check_dtype, check_frames, check_sampling
 from unimo.result import Progress, Result, share_of
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 WINDOWS_AT_ONCE = 8
 # motions drawn for a window of `capture`, which are averaged: one draw alone scatters around what the video says
 CAPTURE_SAMPLES = 4
+DIFFUSION_PARTS = {"diffusion_decoder", "visual_tokenizer/continuous"}
 # sample i of seed s draws with seed s + i times this, far from the seeds of the windows that follow
 _SAMPLE_STRIDE = 1_000_000_007
 
@@ -83,6 +85,27 @@ class UniMoPipeline:
         return VisualTokenizer(model, self.settings.side)
 
     @cached_property
+    def diffusion_decoder(self) -> DiffusionVideoDecoder:
+        """Visual ids → frames, by diffusion.
+
+        Raises:
+            InputError: the bundle has none.
+            CheckpointError: its parts do not belong together.
+        """
+        if missing := DIFFUSION_PARTS - self.bundle.info.components.keys():
+            what = f"this bundle cannot decode by diffusion: it has no {' and no '.join(sorted(missing))}"
+            raise InputError(what, str(self.bundle.path), "--decoder direct")
+        dtype = torch.float32 if self.device.type == "cpu" else self.dtype
+        model, tokenizer = (self.bundle.component(part).to(self.device, dtype) for part in sorted(DIFFUSION_PARTS))
+        try:
+            if model.config.num_ids != self.visual_tokenizer.num_ids:
+                ids = f"{model.config.num_ids} and {self.visual_tokenizer.num_ids}"
+                raise ValueError(f"the diffusion decoder and the visual tokenizer know {ids} ids")
+            return DiffusionVideoDecoder(model, tokenizer, self.settings.fps)
+        except ValueError as error:
+            raise CheckpointError(str(error), str(self.bundle.path)) from error
+
+    @cached_property
     def engine(self) -> Engine:
         """Ids → ids.
 
@@ -110,6 +133,9 @@ class UniMoPipeline:
         focal: float | None = None,
         temperature: float = 1.0,
         top_p: float = 0.8,
+        decoder: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
         progress: Progress | None = None,
     ) -> list[Result]:
         """Writes video and motion that go on from a picture.
@@ -122,6 +148,9 @@ class UniMoPipeline:
             focal: focal length of the picture in its pixels; default its diagonal.
             temperature: of sampling; 0 takes the most likely id.
             top_p: sample from the most likely ids that make up this share, in (0, 1].
+            decoder: "diffusion" or "direct", of the visual ids; default what the bundle says.
+            steps: of the diffusion decoder; default 15.
+            guidance: of the diffusion decoder, g of cond + g (cond - uncond); default 1.8.
             progress: see `Progress`.
 
         Returns:
@@ -132,26 +161,29 @@ class UniMoPipeline:
         """
         frames = check_frames(frames, self.settings.frames)
         check_sampling(num_samples, temperature, top_p, focal)
+        decoding = check_decoding(decoder, steps, guidance, self.settings.decoder)
+        if decoding["decoder"] == "diffusion":
+            self.diffusion_decoder  # noqa: B018  a bundle without one is refused before the long work
         timings: dict[str, float] = {}
         name, picture = _picture(image)
         height, width = picture.shape[:2]
         box = Letterbox(height, width, self.settings.side)
         with _timed(timings, "encode"):
             first = self.visual_tokenizer.encode(box.apply(picture)[None])  # one frame is one latent frame
-        latent_frames = 1 + math.ceil((frames - 1) / 8)
+        latent_frames, seeds = 1 + math.ceil((frames - 1) / 8), range(seed, seed + num_samples)
         with _timed(timings, "sample"):
             visual, motion = self.engine.generate_video_motion(
                 first,
                 latent_frames,
                 1 + 8 * (latent_frames - 1),
                 Sampling(temperature, top_p),
-                range(seed, seed + num_samples),
+                seeds,
                 num_samples,
                 share_of(progress, "writing tokens", 0, 1, 1),
             )
         focal = default_focal(width, height) if focal is None else focal
         with _timed(timings, "decode"):
-            videos = self.visual_tokenizer.decode(visual)[:, :frames]
+            videos = self.draw(visual, seeds, decoding, progress)[:, :frames]
             motions = self.motion_tokenizer.decode_windows(motion, focal / max(height, width))
         out = _content_box(box)
         camera = out.intrinsics_from_square(
@@ -160,7 +192,7 @@ class UniMoPipeline:
         results = []
         for sample, (video, one) in enumerate(zip(videos, motions, strict=True)):
             clip = FrameSource.of(out.invert(video), self.settings.fps)
-            run = self._run(name, seed, temperature, top_p, focal, timings) | {"sample": sample}
+            run = self._run(name, seed, temperature, top_p, focal, timings) | {"sample": sample} | decoding
             results.append(Result("generate", replace(one[:frames], intrinsics=camera), clip, run))
         return results
 
@@ -215,6 +247,15 @@ class UniMoPipeline:
         )
         run = self._run(source.name, seed, temperature, top_p, focal, timings) | {"num_samples": num_samples}
         return Result("capture", motion, replace(source, frames=len(motion)), run)
+
+    def draw(
+        self, visual_ids: Tensor, seeds: Sequence[int], decoding: dict[str, Any], progress: Progress | None = None
+    ) -> np.ndarray:
+        """uint8 (B, T, H, W, 3) of visual ids (B, K, h, w) with one seed each; `decoding` is from `check_decoding`."""
+        if decoding["decoder"] == "direct":
+            return self.visual_tokenizer.decode(visual_ids)
+        report = share_of(progress, "drawing video", 0, 1, 1)
+        return self.diffusion_decoder.decode(visual_ids, seeds, decoding["steps"], decoding["guidance"], report)
 
     def capture_ids(
         self,
@@ -272,67 +313,6 @@ class UniMoPipeline:
             "dtype": str(self.dtype).removeprefix("torch."),
             "timings_s": {key: round(value, 3) for key, value in timings.items()},
         }
-
-
-def check_device(device: str) -> torch.device:
-    """The torch device of a name; "auto" is the graphics card when there is one.
-
-    Raises:
-        InputError: an unknown name, or a device that this machine has not.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-        torch.empty(1, device=found)
-    # torch raises the first for an unknown name or a device type without kernels, the second for a build without CUDA
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"the device {device!r} cannot be used ({reason})", None, "--device cpu") from error
-    return found
-
-
-def check_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
-    """The torch dtype of a name; None is float32.
-
-    Raises:
-        InputError: not one of `DTYPES`.
-    """
-    if dtype is None:
-        return torch.float32
-    if isinstance(dtype, str):
-        dtype = dtype.removeprefix("torch.")
-        if dtype not in DTYPES:
-            raise InputError(f"unknown dtype {dtype!r}", None, f"one of {', '.join(DTYPES)}")
-        return DTYPES[dtype]
-    if dtype not in DTYPES.values():
-        raise InputError(f"the dtype {dtype} cannot be used", None, f"one of {', '.join(DTYPES)}")
-    return dtype
-
-
-def check_frames(frames: int | None, window: int) -> int:
-    """The number of frames to generate, by default the bundle's window.
-
-    Raises:
-        InputError: below 2 or above the window.
-    """
-    frames = window if frames is None else frames
-    if not 2 <= frames <= window:
-        raise InputError(f"this bundle generates 2 to {window} frames, not {frames}", None, f"--frames {window}")
-    return frames
-
-
-def check_sampling(num_samples: int, temperature: float, top_p: float, focal: float | None) -> None:
-    """Raises InputError when a number is out of range."""
-    if num_samples < 1:
-        raise InputError(f"the number of samples must be at least 1, not {num_samples}", None, "--num-samples 1")
-    if not (math.isfinite(temperature) and temperature >= 0):
-        raise InputError(f"the temperature must be 0 or more, not {temperature}", None, "--temperature 1")
-    if not 0 < top_p <= 1:
-        raise InputError(f"top-p must lie above 0 and up to 1, not {top_p}", None, "--top-p 0.8")
-    if focal is not None and not (math.isfinite(focal) and focal > 0):
-        fix = "--focal in pixels, or leave it out to assume the diagonal"
-        raise InputError(f"the focal length must be a positive number of pixels, not {focal}", None, fix)
 
 
 def _picture(image: str | Path | np.ndarray) -> tuple[str, np.ndarray]:

@@ -81,3 +81,15 @@ def test_every_check_of_the_doctor_answers_on_this_machine() -> None:
     for name, required, check in doctor.CHECKS:
         if required:
             assert check(), name
+
+
+def test_the_doctor_looks_for_seedvr(monkeypatch, capsys, tmp_path: Path) -> None:
+    seedvr = [check for check in doctor.CHECKS if "SeedVR" in check[0]]
+    monkeypatch.setattr(doctor, "CHECKS", seedvr)
+    monkeypatch.delenv("UNIMO_SEEDVR", raising=False)
+    code, text = unimo(capsys, "doctor")
+    assert code == 0 and "optional" in text and "not configured" in text
+    monkeypatch.setenv("UNIMO_SEEDVR", str(tmp_path))
+    monkeypatch.setenv("UNIMO_SEEDVR_COMMAND", "sh run.sh {video_path} {output_dir}")
+    code, text = unimo(capsys, "doctor")
+    assert code == 0 and "optional" not in text and len(seedvr) == 1

@@ -21,9 +21,10 @@ from unimo.motion.library import MotionLibrary
 from unimo.synth.gait import gait_library
 from unimo.synth.scene import VALIDATION_SEED
 from unimo.training.ar import ArTrainingConfig
-from unimo.training.chain import STAGES, Chain, ChainConfig
+from unimo.training.chain import STAGES, Chain
 from unimo.training.loop import Trainer
 from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig
+from unimo.training.work_folder import PARTS, ChainConfig
 
 SMALL = ["data.windows=4", "data.validation_windows=2", "optimization.steps=2"]
 TRAIN, VALIDATION = Path("train"), Path("validation")
@@ -89,15 +90,13 @@ def test_every_stage_leaves_its_result_and_the_bundle_loads(finished) -> None:
     assert training["clips"] == 3 and len(training["constant_pose"]["pose"]) == 22
     assert training["probe"]["constant_pose.mpjpe_mm"] > 0
     assert {stage: row["step"] for stage, row in training["stages"].items()} == {
-        "motion-tokenizer": 2, "visual-tokenizer": 4, "ar": 4,
+        "motion-tokenizer": 2, "visual-tokenizer": 4, "continuous-tokenizer": 4, "diffusion-decoder": 4, "ar": 4,
     }  # fmt: skip
 
 
 def test_the_bundle_holds_the_trained_weights_and_not_fresh_ones(finished) -> None:
     bundle = load_bundle(finished.config.bundle)
-    shipped = {
-        "motion-tokenizer": bundle.motion_tokenizer, "visual-tokenizer": bundle.visual_tokenizer, "ar": bundle.ar_model,
-    }  # fmt: skip
+    shipped = {stage: bundle.component(part.component) for stage, part in PARTS.items()}
     for stage, model in shipped.items():
         trained = load_file(finished.config.work / f"{stage}.safetensors")
         assert trained.keys() == model.state_dict().keys()

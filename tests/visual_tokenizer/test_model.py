@@ -197,7 +197,7 @@ def test_one_clip_is_learned_in_seconds(start: str) -> None:
 
 def test_training_starts_from_a_small_copy_of_the_video() -> None:
     torch.manual_seed(0)
-    model = DiscreteVisualTokenizer(VisualTokenizerConfig(32, (1, 2, 4), 1, 16, (8, 8, 8, 8)))
+    model = DiscreteVisualTokenizer(VisualTokenizerConfig(32, (1, 2, 4), 1, 16, fsq_levels=(8, 8, 8, 8)))
     initialize_for_training(model)
     cells = torch.randn(2, 1, 3, 4, 4) * torch.tensor([0.4, 0.15, 0.1])[:, None, None]
     video = cells.repeat_interleave(16, 3).repeat_interleave(16, 4).expand(-1, 9, -1, -1, -1).transpose(1, 2)

@@ -1,8 +1,8 @@
-"""Starting weights for short trainings: the tokenizer begins as a copy of the video, 16 times smaller.
+"""Starting weights for short trainings: a tokenizer begins as a copy of the video, 16 (or 8) times smaller.
 
-In: a fresh `DiscreteVisualTokenizer`. Out: the same module with new weights: residual branches start at zero, three
-channels of the trunk carry the mean colour of a cell to the first three quantised channels and back, and the other
-channels are random features. Training then only has to add detail, instead of finding the colours first.
+In: a fresh tokenizer. Out: the same module with new weights: residual branches start at zero, three channels of the
+trunk carry the mean colour of a cell to the first three latent channels and back, and the other channels are random
+features. Training then only has to add detail, instead of finding the colours first.
 """
 
 from __future__ import annotations
@@ -13,34 +13,38 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl_cosmos import CosmosConvProjection3d
 from torch import Tensor, nn
 
+from visual_tokenizer.autoencoder import CosmosAutoencoder
 from visual_tokenizer.model import DiscreteVisualTokenizer
 
 _SIGNALS = 6  # mean colour in opponent axes, then its negative: silu(x) - silu(-x) = x
 _BIAS = 2.0  # of the random channels, so that the norm before each output divides all frames alike
 _LIGHTNESS_GAIN, _CHROMA_GAIN = 1.2, 2.5  # spread natural colours over the quantiser's range
+_CODE_SCALE = 1.4  # brings codes back to the size of latents, on average
 
 
 @torch.no_grad()
-def initialize_for_training(model: DiscreteVisualTokenizer) -> None:
+def initialize_for_training(model: CosmosAutoencoder) -> None:
     """Sets all weights of `model` in place, from torch's global random generator.
 
     Raises:
-        ValueError: fewer than 8 channels at a level, or fewer than 3 latent or quantised channels.
+        ValueError: fewer than 8 channels at a level, or fewer than 3 latent channels.
     """
-    config = model.config
-    if min(config.encoder_widths) < _SIGNALS + 2 or min(config.z_channels, len(config.fsq_levels)) < 3:
-        raise ValueError("these starting weights need 8 channels at every level and 3 latent and quantised channels")
+    if min(model.config.encoder_widths) < _SIGNALS + 2 or min(model.quant_conv.weight.shape[:2]) < 3:
+        raise ValueError("these starting weights need 8 channels at every level and 3 latent channels")
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv3d):
             _start(name, module)
     colours = _opponent_colours()
-    gains = torch.tensor([_LIGHTNESS_GAIN, _CHROMA_GAIN, _CHROMA_GAIN])
+    gains, back = torch.ones(3), torch.ones(3)
+    if isinstance(model, DiscreteVisualTokenizer):
+        gains = torch.tensor([_LIGHTNESS_GAIN, _CHROMA_GAIN, _CHROMA_GAIN])
+        back = _CODE_SCALE / gains
     _set_input(model.encoder.conv_in, torch.cat([colours, -colours]))
     _set_output(model.encoder.conv_out, torch.cat([torch.eye(3), -torch.eye(3)], dim=1))
     model.quant_conv.weight[:3] = 0
     model.quant_conv.weight[:3, :3, 0, 0, 0] = torch.diag(gains)
     model.post_quant_conv.weight[:3] = 0
-    model.post_quant_conv.weight[:3, :3, 0, 0, 0] = torch.diag(1.4 / gains)
+    model.post_quant_conv.weight[:3, :3, 0, 0, 0] = torch.diag(back)
     _set_input(model.decoder.conv_in, torch.cat([torch.eye(3), -torch.eye(3)]))
     for half in (model.decoder.conv_out.conv_s, model.decoder.conv_out.conv_t):
         half.weight.mul_(0.005)  # fine bands are far smaller than means

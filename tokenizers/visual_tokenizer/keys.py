@@ -1,17 +1,22 @@
-"""Names of NVIDIA's Cosmos DV tokenizer weights -> names of `DiscreteVisualTokenizer`.
+"""Names of NVIDIA's Cosmos tokenizer weights, DV and CV -> names of `CosmosAutoencoder`, and what their shapes tell.
 
 In: a state dict as published (keys such as `encoder.down.0.block.1.conv1.0.conv3d.weight`). Out: the same
-tensors under our names; constants that the reference stores (wavelets, quantiser tables) are left out.
+tensors under our names; constants that the reference stores (wavelets, quantiser tables) are left out. The halves
+that NVIDIA publishes as `encoder.jit` and `decoder.jit` have the names of the whole, but for the quantiser's tables.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
 _CONSTANT = re.compile(r"(^|\.)(patcher3d|unpatcher3d|quantizer)\.")
+_LEVELS = re.compile(r"(^|\.)quantizer\._levels$")
+_LEVEL_WIDTH = re.compile(r"^encoder\.down_blocks\.(\d+)\.resnets\.0\.conv1\.conv_s\.weight$")
+_RES_BLOCK = re.compile(r"^encoder\.down_blocks\.0\.resnets\.(\d+)\.")
 _UP_LEVEL = re.compile(r"\.up\.(\d+)\.")
 _RULES = tuple(
     (re.compile(pattern), replacement)
@@ -35,7 +40,7 @@ _RULES = tuple(
 
 
 def rename_cosmos_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Renames a Cosmos DV state dict for `DiscreteVisualTokenizer.load_state_dict(..., strict=True)`.
+    """Renames a Cosmos DV or CV state dict for `CosmosAutoencoder.load_state_dict(..., strict=True)`.
 
     Args:
         state: weights under NVIDIA's names, encoder and decoder together.
@@ -59,3 +64,43 @@ def rename_cosmos_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise ValueError(f"two weights are called {name} after renaming; the second is {key}")
         renamed[name] = tensor
     return renamed
+
+
+def stored_fsq_levels(state: Mapping[str, Tensor]) -> tuple[int, ...] | None:
+    """The quantiser's levels, where a state dict under NVIDIA's names records them."""
+    found = next((tensor for key, tensor in state.items() if _LEVELS.search(key)), None)
+    return None if found is None else tuple(int(level) for level in found.flatten())
+
+
+def autoencoder_sizes(weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Sizes of an `AutoencoderConfig` that the shapes of renamed weights tell.
+
+    The two compressions are not among them: older releases carry unused convolutions where nothing is halved.
+
+    Args:
+        weights: under our names; sizes whose weights are not there are left out.
+
+    Raises:
+        ValueError: a convolution's weight is none, or a level's width is no multiple of the first layer's.
+    """
+    sizes: dict[str, Any] = {}
+    if (first := weights.get("encoder.conv_in.conv_s.weight")) is not None:
+        channels = sizes["channels"] = _outputs(first)
+        found = {int(match[1]): _outputs(weights[key]) for key in weights if (match := _LEVEL_WIDTH.match(key))}
+        widths = [width for _, width in sorted(found.items())]
+        if any(width % channels for width in widths):
+            raise ValueError(f"the encoder's levels are {widths} wide: no multiples of its first layer's {channels}")
+        if widths:
+            sizes["channel_multipliers"] = tuple(width // channels for width in widths)
+    if blocks := {match[1] for key in weights if (match := _RES_BLOCK.match(key))}:
+        sizes["num_res_blocks"] = len(blocks)
+    if (last := weights.get("encoder.conv_out.conv_s.weight")) is not None:
+        sizes["z_channels"] = _outputs(last)
+    return sizes
+
+
+def _outputs(weight: Tensor) -> int:
+    """Output channels of a 3-D convolution."""
+    if weight.ndim != 5 or 0 in weight.shape:
+        raise ValueError(f"the weight of a 3-D convolution must have 5 axes, got {tuple(weight.shape)}")
+    return len(weight)

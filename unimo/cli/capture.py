@@ -52,7 +52,8 @@ def capture(
     if single:
         FrameSource.of(videos[0], limit=frames)
 
-    from unimo.pipeline import UniMoPipeline, check_sampling
+    from unimo.options import check_sampling
+    from unimo.pipeline import UniMoPipeline
 
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)

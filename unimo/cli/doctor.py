@@ -72,6 +72,12 @@ def _device() -> str:
     return f"torch {torch.__version__}, CPU with {torch.get_num_threads()} threads"
 
 
+def _seedvr() -> str:
+    from unimo.enhance import SeedVREnhancer
+
+    return str(SeedVREnhancer.from_environment().folder)
+
+
 CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("off-screen rendering", True, _renderer),
     ("bundle mini", True, _bundle),
@@ -79,4 +85,5 @@ CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("licensed SMPL-X body", False, _licensed_body),
     ("video codecs", True, _codecs),
     ("compute", True, _device),
+    ("SeedVR (--enhancer)", False, _seedvr),
 )

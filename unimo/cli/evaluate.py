@@ -84,7 +84,7 @@ def _evaluate(
         raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'report.json'}")
 
     from unimo.evaluation.report import run_evaluation, save_report
-    from unimo.pipeline import check_device, check_dtype
+    from unimo.options import check_device, check_dtype
 
     found = str(check_device(device))
     check_dtype(dtype)

@@ -23,6 +23,14 @@ def generate(
     focal: c.FocalOption = None,
     temperature: c.TemperatureOption = 1.0,
     top_p: c.TopPOption = 0.8,
+    decoder: Annotated[
+        str | None, typer.Option("--decoder", help="diffusion or direct; default: what the bundle says.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Of the diffusion decoder (15).")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="Of the diffusion decoder (1.8).")] = None,
+    enhancer: Annotated[
+        str, typer.Option("--enhancer", help="none, or seedvr: your own SeedVR enlarges the video (docs/enhancer.md).")
+    ] = "none",
     device: c.DeviceOption = "auto",
     dtype: c.DtypeOption = "float32",
     export: c.ExportOption = "",
@@ -32,6 +40,7 @@ def generate(
     quiet: c.QuietOption = False,
 ) -> None:
     """Writes video.mp4 and motion.npz that go on from a picture."""
+    from unimo.enhance import enhance_result, find_enhancer
     from unimo.media.images import read_image
     from unimo.result import check_output, other_samples, planned_files, remove_run
 
@@ -40,6 +49,7 @@ def generate(
     names = planned_files("generate", exports, render)
     folder = output or Path("outputs") / "generate" / image.stem
     folders = [folder] if num_samples == 1 else [folder / f"sample_{index:02d}" for index in range(num_samples)]
+    enhance = find_enhancer(enhancer)
     picture = read_image(image)
     for each in folders:
         check_output(each, names, overwrite)
@@ -48,17 +58,21 @@ def generate(
         what = f"the output folder holds {', '.join(path.name for path in earlier)} of an earlier run"
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
-    from unimo.pipeline import UniMoPipeline, check_frames, check_sampling
+    from unimo.options import check_decoding, check_frames, check_sampling
+    from unimo.pipeline import UniMoPipeline
 
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     frames = check_frames(frames, pipeline.settings.frames)
+    decoding = check_decoding(decoder, steps, guidance, pipeline.settings.decoder)
     if dry_run:
         c.print_plan(
             {
                 "image": f"{image} ({picture.shape[1]}×{picture.shape[0]})",
                 "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
                 "device": f"{pipeline.device}, {dtype}",
+                "decoder": ", ".join(f"{key} {value}".removeprefix("decoder ") for key, value in decoding.items()),
+                "enhancer": enhancer,
                 "makes": f"{num_samples} × {frames} frames at {pipeline.settings.fps:g} per second",
                 "writes": ", ".join(str(each / name) for each in folders for name in names),
             }
@@ -66,7 +80,12 @@ def generate(
         return
     c.prepare_drawing(render, pipeline.settings.body, quiet)
     with c.progress_bars(quiet) as progress:
-        results = pipeline.generate(picture, num_samples, seed, frames, focal, temperature, top_p, progress)
+        results = pipeline.generate(
+            picture, num_samples, seed, frames, focal, temperature, top_p, **decoding, progress=progress
+        )
+        for index, result in enumerate(results):
+            results[index] = enhance_result(result, enhance)
+            progress("enhancing video", index + 1, len(results))
         written = []
         for each, result in zip(folders, results, strict=True):
             result.run["input"] = str(image)

@@ -1,8 +1,8 @@
-"""`unimo train {motion-tokenizer,visual-tokenizer,ar}`: one stage of the training chain, with what it needs before it.
+"""`unimo train STAGE`: one stage of the training chain, with what it needs before it.
 
 The motion tokenizer needs motions only and ends as a part of a bundle; a folder of ablations of it is a sweep. For the
-others, clips and tokens are made in `--work` when they are not there yet; tokenizers must have been trained in the same
-folder before the transformer.
+others, clips, tokens and latents are made in `--work` when they are not there yet; tokenizers must have been trained in
+the same folder before the transformer and the diffusion decoder.
 """
 
 from __future__ import annotations
@@ -14,6 +14,15 @@ import typer
 
 from unimo.cli import common as c
 from unimo.errors import InputError
+
+# stages that are run before one, when what they make is not there yet
+_NEEDS: dict[str, list[str]] = {
+    "motion-tokenizer": [],
+    "visual-tokenizer": ["clips"],
+    "continuous-tokenizer": ["clips"],
+    "diffusion-decoder": ["clips", "tokens", "latents"],
+    "ar": ["clips", "tokens"],
+}
 
 app = typer.Typer(help="Train one part of a bundle from motions.", no_args_is_help=True)
 
@@ -43,6 +52,9 @@ SweepOption = Annotated[
     typer.Option("--sweep", help="Train all ablations of a folder, or of motion_tokenizer, --minutes (10) each."),
 ]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Seeds of a sweep: 0,1,2 (default 0).")]
+ContinuousOption = Annotated[
+    bool, typer.Option("--continuous", help="Of the visual tokenizers, train the one that makes latents, not ids.")
+]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run in --work, if there is one.")]
 
 
@@ -103,12 +115,15 @@ def _command(stage: str, text: str) -> None:
         validation_clips: ValidationClipsOption = 256,
         minutes: MinutesOption = None,
         start_from: StartOption = None,
+        continuous: ContinuousOption = False,
         resume: ResumeOption = False,
         device: c.DeviceOption = "auto",
         quiet: c.QuietOption = False,
     ) -> None:
+        if continuous and stage != "visual-tokenizer":
+            raise InputError("--continuous belongs to visual-tokenizer", fix="leave it out")
         _train(
-            stage,
+            "continuous-tokenizer" if continuous else stage,
             config,
             overrides or [],
             resume,
@@ -139,19 +154,20 @@ def _train(
     from unimo.bundle import load_bundle
     from unimo.config import load_config
     from unimo.motion.files import find_files
-    from unimo.pipeline import check_device
-    from unimo.training.chain import PARTS, Chain, ChainConfig
+    from unimo.options import check_device
+    from unimo.training.chain import Chain
+    from unimo.training.work_folder import PARTS, ChainConfig
 
     for path in [*options["mocap"], *options["validation_mocap"]]:
         find_files([path])
     if options["start_from"]:
         load_bundle(options["start_from"])
     part, kept = PARTS[stage], folder / "config.json"
-    file = _config_file(part.name, config)
+    file = _config_file(part.configs, config)
     wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides)
     options |= {"device": str(check_device(options["device"])), "training": {stage: wanted}}
     options |= {"bundle": options["work"] / "bundle", "minutes": {} if minutes is None else {stage: minutes}}
-    needs = {"motion-tokenizer": [], "visual-tokenizer": ["clips"], "ar": ["clips", "tokens"]}[stage]
+    needs = _NEEDS[stage]
     c.prepare_drawing("clips" in needs, "open", quiet)
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
@@ -174,9 +190,10 @@ def _sweep(
 ) -> None:
     c.set_up_logging(quiet)
     from unimo.assets import ablations_path
-    from unimo.pipeline import check_device
-    from unimo.training.chain import Chain, ChainConfig
+    from unimo.options import check_device
+    from unimo.training.chain import Chain
     from unimo.training.sweep import load_ablations, run_sweep
+    from unimo.training.work_folder import ChainConfig
 
     folder = ablations_path(folder)
     ablations, base = load_ablations(folder), _config_file("motion_tokenizer", config)
@@ -193,5 +210,6 @@ def _sweep(
     c.report_files([table, table.with_suffix(".json")], quiet)
 
 
-_command("visual-tokenizer", "Train the visual tokenizer on rendered clips.")
+_command("visual-tokenizer", "Train a visual tokenizer on rendered clips.")
+_command("diffusion-decoder", "Train the diffusion decoder on the ids and latents of rendered clips.")
 _command("ar", "Train the transformer on the tokens of rendered clips.")

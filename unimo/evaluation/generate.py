@@ -24,6 +24,7 @@ from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.geometry.cameras import project
 from unimo.metrics.pose import joint_speed_m_per_s
 from unimo.metrics.video import colors_at, psnr_db
+from unimo.options import check_decoding
 from unimo.pipeline import CAPTURE_SAMPLES, UniMoPipeline
 from unimo.result import Progress, share_of
 
@@ -110,6 +111,7 @@ def generate_clips(
     """Video and motion from the clips' first frames, in batches of about `batch_size` sequences."""
     settings, copies = pipeline.settings, len(seeds)
     total, step = len(clips) * copies, max(1, batch_size // copies)
+    decoding = check_decoding(None, None, None, settings.decoder)
     frames, ids, own = [], [], []
     for start in range(0, len(clips), step):
         first = pipeline.visual_tokenizer.encode(np.asarray(clips.frames[start : start + step, :1]))
@@ -118,7 +120,9 @@ def generate_clips(
         visual, motion = pipeline.engine.generate_video_motion(
             first[:, 0], 1 + (settings.frames - 1) // 8, settings.frames, sampling, rows, copies, report
         )
-        frames += [pipeline.visual_tokenizer.decode(chunk) for chunk in visual.split(8)]
+        for first_row in range(0, len(visual), 8):
+            part = slice(first_row, first_row + 8)
+            frames.append(pipeline.draw(visual[part], rows[part], decoding))
         own.append(pipeline.visual_tokenizer.decode(first)[:, 0])
         ids.append(motion.cpu())
     intrinsics = clips.intrinsics.repeat(copies, axis=0)

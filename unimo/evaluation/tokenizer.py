@@ -12,13 +12,14 @@ import torch
 from unimo.bundle import Bundle
 from unimo.data.clips import Clips
 from unimo.evaluation.clip_motions import check_clips, decoded_parts, true_parts
+from unimo.evaluation.pictures import PictureScores
 from unimo.evaluation.pose_errors import clip_joints, clip_pve_mm, pose_errors, with_accel_per_second
 from unimo.evaluation.summary import Numbers, prefixed, summarize
 from unimo.metrics.pose import codebook_use, drift_mm
-from unimo.metrics.video import box_downsampled, psnr_db
+from unimo.metrics.video import box_downsampled
 from unimo.motion.batches import canonical_features
 from unimo.motion.features import rotation_form, with_rotation_form
-from unimo.pipeline import UniMoPipeline
+from unimo.pipeline import DIFFUSION_PARTS, UniMoPipeline
 from unimo.result import Progress
 
 
@@ -38,8 +39,10 @@ def evaluate_tokenizer(
         Motion: `mpjpe_mm`, `pa_mpjpe_mm`, `pve_mm` (all vertices), `accel_mm_per_frame2`, `accel_m_per_s2`,
         `root_orientation_deg`, `root_translation_m`, `root_drift_mm` (at the clip's end, the first frame's offset taken
         off), `codebook_use`.
-        Pictures: `psnr_db`, `psnr_in_mask_db` (each clip's PSNR, then the mean), `downsampled_16x.*`,
-        `gain_over_downsampled_16x_in_mask_db`, `visual_codebook_use`. `interval95.*`, `clips`, `fps`.
+        Pictures: `PictureScores` of the direct decoder (means over clips), of the coarse copy (`downsampled_16x.*`)
+        and, where the bundle has them, of the diffusion decoder with its default steps and guidance (`diffusion.*`)
+        and of the continuous tokenizer (`continuous.*`); `gain_over_downsampled_16x_in_mask_db`,
+        `visual_codebook_use`. `interval95.*`, `clips`, `fps`.
 
     Raises:
         InputError: the clips are not of the bundle's length, rate or size.
@@ -72,25 +75,30 @@ def _motion_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int) -> N
 
 
 def _visual_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int, progress: Progress | None) -> Numbers:
+    """Scores of every way to draw the clips from tokens or latents that the bundle has."""
     tokenizer = pipeline.visual_tokenizer
-    own: dict[str, list[float]] = {"psnr_db": [], "psnr_in_mask_db": []}
-    coarse: dict[str, list[float]] = {"psnr_db": [], "psnr_in_mask_db": []}
-    ids = []
+    scores = {name: PictureScores() for name in ("direct", "downsampled_16x")}
+    if DIFFUSION_PARTS <= pipeline.bundle.info.components.keys():
+        scores |= {"diffusion": PictureScores(), "continuous": PictureScores()}
+    all_ids = []
     for start in range(0, len(clips), batch_size):
         rows = np.arange(start, min(start + batch_size, len(clips)))
-        batch = np.asarray(clips.frames[rows])
-        ids.append(tokenizer.encode(batch).cpu())
-        decoded = tokenizer.decode(ids[-1])
-        for frames, copy, mask in zip(batch, decoded, clips.masks(rows), strict=True):
-            for numbers, picture in ((own, copy), (coarse, box_downsampled(frames))):
-                numbers["psnr_db"].append(psnr_db(picture, frames))
-                numbers["psnr_in_mask_db"].append(psnr_db(picture, frames, mask))
+        real, masks = np.asarray(clips.frames[rows]), clips.masks(rows)
+        ids = tokenizer.encode(real)
+        all_ids.append(ids.cpu())
+        drawn = {"direct": tokenizer.decode(ids), "downsampled_16x": np.stack([box_downsampled(clip) for clip in real])}
+        if "diffusion" in scores:
+            drawn["diffusion"] = pipeline.diffusion_decoder.decode(ids, rows.tolist())
+            drawn["continuous"] = pipeline.diffusion_decoder.reconstruct(real)
+        for name, videos in drawn.items():
+            for video, clip, mask in zip(videos, real, masks, strict=True):
+                scores[name].add(video, clip, mask)
         if progress:
-            progress("encoding and decoding frames", len(own["psnr_db"]), len(clips))
-    values, base = ({key: np.array(value) for key, value in side.items()} for side in (own, coarse))
-    gain = {"gain_over_downsampled_16x_in_mask_db": values["psnr_in_mask_db"] - base["psnr_in_mask_db"]}
-    return {
-        **summarize(values | gain),
-        **prefixed("downsampled_16x", base),
-        "visual_codebook_use": codebook_use(torch.cat(ids), tokenizer.num_ids),
-    }
+            progress("encoding and decoding frames", len(scores["direct"]), len(clips))
+    values = {name: each.values for name, each in scores.items()}
+    own, base = values.pop("direct"), values["downsampled_16x"]
+    gain = {"gain_over_downsampled_16x_in_mask_db": own["psnr_in_mask_db"] - base["psnr_in_mask_db"]}
+    numbers = summarize(own | gain)
+    for name, other in values.items():
+        numbers |= prefixed(name, other)
+    return numbers | {"visual_codebook_use": codebook_use(torch.cat(all_ids), tokenizer.num_ids)}

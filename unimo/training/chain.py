@@ -6,108 +6,48 @@ stage can start from the weights of a bundle, with a fresh optimiser.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ar_model import UniMoTransformer
-from motion_tokenizer import MotionVQVAE
-from unimo.assets import config_path
-from unimo.bundle import BundleInfo, BundleSettings, load_bundle, load_motion_tokenizer, load_strictly, save_bundle
-from unimo.config import load_config, to_dict
-from unimo.data.pack import ClipPack, build_pack
-from unimo.data.tokens import TokenPack, tokenize_pack, weights_hash
+from unimo.bundle import BundleInfo, load_bundle, load_motion_tokenizer, save_bundle
+from unimo.data.latents import build_latents
+from unimo.data.pack import build_pack
+from unimo.data.tokens import TokenPack, tokenize_pack
 from unimo.errors import InputError, MissingAssetError
 from unimo.evaluation.constant_pose import fit_constant_pose
-from unimo.files import atomic_write
 from unimo.motion.features import from_features
 from unimo.motion.library import MotionLibrary
 from unimo.motion.split import hold_out
-from unimo.synth.scene import VALIDATION_SEED, SceneConfig
+from unimo.synth.scene import VALIDATION_SEED
 from unimo.training import parallel
-from unimo.training.ar import ArTask, ArTrainingConfig
+from unimo.training.ar import ArTask
 from unimo.training.config import OptimizationConfig
-from unimo.training.loop import Trainer
+from unimo.training.continuous_tokenizer import ContinuousTokenizerTask, measure_statistics
+from unimo.training.diffusion_decoder import DiffusionClips, DiffusionDecoderTask
 from unimo.training.motion_pool import MotionDataConfig, MotionWindows
 from unimo.training.motion_report import draw_curve, draw_reconstructions
-from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
+from unimo.training.motion_tokenizer import MotionTokenizerTask
 from unimo.training.probe import ProbeConfig, ProbeTask
-from unimo.training.task import Task
-from unimo.training.visual_tokenizer import VisualTokenizerTask, VisualTokenizerTrainingConfig
-from visual_tokenizer import DiscreteVisualTokenizer
+from unimo.training.visual_tokenizer import VisualTokenizerTask
+from unimo.training.work_folder import PARTS, WorkFolder
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Part:
-    """A trained part: its name in bundles and folder in configs/, its network and its training configuration."""
-
-    name: str
-    model_class: type
-    config_class: type
+STAGES = (
+    "clips", "motion-tokenizer", "visual-tokenizer", "continuous-tokenizer", "tokens", "latents", "diffusion-decoder",
+    "probe", "ar", "bundle",
+)  # fmt: skip
+# stages that every process of a data-parallel run takes part in
+_PARALLEL = ("visual-tokenizer", "continuous-tokenizer", "diffusion-decoder", "probe", "ar")
 
 
-PARTS = {
-    "motion-tokenizer": Part("motion_tokenizer", MotionVQVAE, MotionTokenizerTrainingConfig),
-    "visual-tokenizer": Part("visual_tokenizer", DiscreteVisualTokenizer, VisualTokenizerTrainingConfig),
-    "ar": Part("ar_model", UniMoTransformer, ArTrainingConfig),
-}
-STAGES = ("clips", "motion-tokenizer", "visual-tokenizer", "tokens", "probe", "ar", "bundle")
-
-Progress = Callable[[str, float, str], None]
-
-
-@dataclass(frozen=True)
-class ChainConfig:
-    """What to make and how long to train.
-
-    Attributes:
-        mocap: motion files, folders or zips for training (`MotionLibrary.from_files`).
-        validation_mocap: the same for validation; its subjects must not be among the training subjects. Without any,
-            about a tenth of the training subjects is held out.
-        work: folder of intermediate results.
-        bundle: folder of the finished bundle.
-        preset: name of the configs.
-        clips, validation_clips: how many clips to render.
-        minutes: wall-clock budget by training stage, in place of the one in its config.
-        training: training configurations by stage, in place of the preset's or of the one that a run began with.
-        start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
-            tokenizers that were not trained in the work folder are taken from it too. The transformer then skips
-            its first reading steps; those of `reading_every` stay.
-        workers: rendering processes and tokenising threads.
-        device: of the training stages.
-    """
-
-    mocap: Sequence[Path]
-    validation_mocap: Sequence[Path]
-    work: Path
-    bundle: Path
-    preset: str = "mini"
-    clips: int = 30000
-    validation_clips: int = 256
-    minutes: dict[str, float] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    start_from: str | None = None
-    workers: int = 2
-    device: str = "cpu"
-
-
-class Chain:
+class Chain(WorkFolder):
     """Runs stages by name; `progress(stage, fraction, text)` is called along the way."""
-
-    def __init__(self, config: ChainConfig, progress: Progress | None = None) -> None:
-        self.config, self.progress = config, progress or (lambda stage, fraction, text: None)
-        self.settings = load_config(BundleSettings, config_path("bundle", config.preset))
-        s = self.settings
-        self.scene = SceneConfig(side=s.side, frames=s.frames, fps=s.fps, body=s.body)
 
     def run(self, stages: Sequence[str] = STAGES) -> None:
         """Runs the stages in order.
@@ -119,7 +59,7 @@ class Chain:
         for stage in stages:
             if parallel.world_size() > 1 and stage == "motion-tokenizer":
                 raise InputError("the motion tokenizer trains in one process", fix="run this stage without torchrun")
-            if parallel.rank() == 0 or stage in ("visual-tokenizer", "probe", "ar"):
+            if parallel.rank() == 0 or stage in _PARALLEL:
                 getattr(self, "stage_" + stage.replace("-", "_"))()
             parallel.wait()
             self.progress(stage, 1.0, "done")
@@ -198,6 +138,36 @@ class Chain:
         )  # fmt: skip
         self._train("visual-tokenizer", task, config.optimization, config)
 
+    def stage_continuous_tokenizer(self) -> None:
+        """Trains the continuous visual tokenizer on the packs, then measures its latents."""
+        stage, train = "continuous-tokenizer", self.pack("train")
+        config = self._training_config(stage)
+        task = ContinuousTokenizerTask(config, train, self.pack("validation"), device=self.config.device)
+        clips = config.data.statistics_clips
+        finish = lambda: measure_statistics(task.shipped, train, clips)  # noqa: E731
+        self._train(stage, task, config.optimization, config, finish)
+
+    def stage_latents(self) -> None:
+        """Turns both packs to latents with the frozen continuous tokenizer."""
+        tokenizer, config = self.continuous_tokenizer().to(self.config.device), self.config
+        for name in ("validation", "train"):
+            report = lambda done, total, name=name: self.progress("latents", done / total, name)  # noqa: E731
+            folder = config.work / f"latents_{name}"
+            build_latents(folder, self.pack(name), tokenizer, workers=config.workers, progress=report)
+
+    def stage_diffusion_decoder(self) -> None:
+        """Trains the diffusion decoder on ids and latents."""
+        stage = "diffusion-decoder"
+        config = self._training_config(stage)
+        self._note_tokens(stage)
+        train, validation = (
+            DiffusionClips(self.pack(name), self.tokens(name), self.latents(name)) for name in ("train", "validation")
+        )
+        task = DiffusionDecoderTask(
+            config, train, validation, self.continuous_tokenizer(), self.settings.fps, device=self.config.device
+        )
+        self._train(stage, task, config.optimization, config)
+
     def stage_tokens(self) -> None:
         """Turns both packs to tokens with the frozen tokenizers."""
         for name in ("validation", "train"):
@@ -247,13 +217,10 @@ class Chain:
     def stage_bundle(self) -> None:
         """Seals the trained parts into the bundle."""
         constant = fit_constant_pose(from_features(torch.from_numpy(self.tokens("train").features)))
-        self._check_tokens("ar")
+        for stage in ("ar", "diffusion-decoder"):
+            self._check_tokens(stage)
         logs = {stage: self._last_log(stage) for stage in PARTS}
-        components: dict[str, nn.Module] = {
-            "motion_tokenizer": self.motion_tokenizer(),
-            "visual_tokenizer/discrete": self.visual_tokenizer(),
-            "ar_model": self._trained("ar"),
-        }
+        components: dict[str, nn.Module] = {part.component: self._trained(stage) for stage, part in PARTS.items()}
         training: dict[str, Any] = {
             "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
             "clips": len(self.tokens("train")),
@@ -263,40 +230,6 @@ class Chain:
             "constant_pose": constant.to_json(),
         }
         save_bundle(self.config.bundle, self.config.preset, self.settings, components, training)
-
-    def pack(self, name: str) -> ClipPack:
-        """The pack "train" or "validation"."""
-        return ClipPack(self.config.work / "packs" / name)
-
-    def tokens(self, name: str) -> TokenPack:
-        """The token pack "train" or "validation".
-
-        Raises:
-            InputError: it is not there, or other tokenizers than those in the work folder made it.
-        """
-        path = self.config.work / f"tokens_{name}.npz"
-        if not path.is_file():
-            raise InputError("there are no tokens yet", str(path), "run the stage tokens first")
-        tokens = TokenPack.load(path)
-        if tokens.tokenizers != self._tokenizers_hash():
-            raise InputError("the tokenizers were trained on after the tokens were made", str(path), "run tokens again")
-        return tokens
-
-    def _codes(self) -> torch.Tensor:
-        """The quantiser's code of every visual id, (N,c)."""
-        quantizer = self.visual_tokenizer().quantizer
-        return quantizer.codes(torch.arange(quantizer.num_ids)[None])[0].T
-
-    def _tokenizers_hash(self) -> str:
-        return weights_hash(self.visual_tokenizer(), self.motion_tokenizer())
-
-    def motion_tokenizer(self) -> MotionVQVAE:
-        """The trained motion tokenizer."""
-        return self._trained("motion-tokenizer")
-
-    def visual_tokenizer(self) -> DiscreteVisualTokenizer:
-        """The trained visual tokenizer."""
-        return self._trained("visual-tokenizer")
 
     def _known_bundle(self, bundle: Path) -> BundleInfo | None:
         """What a bundle says of itself; None when it is not there yet.
@@ -326,74 +259,3 @@ class Chain:
             "validation": self._last_log(stage),
         }
 
-    def _check_tokens(self, stage: str) -> None:
-        """Raises InputError when a stage was trained on the tokens of other tokenizers."""
-        note = self.config.work / stage / "tokenizers.txt"
-        if note.is_file() and note.read_text() != self._tokenizers_hash():
-            raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), "move it away")
-
-    def _note_tokens(self, stage: str) -> None:
-        """Checks, and notes which tokenizers a stage is trained on."""
-        self._check_tokens(stage)
-        if parallel.rank() == 0:
-            with atomic_write(self.config.work / stage / "tokenizers.txt") as path:
-                path.write_text(self._tokenizers_hash())
-
-    def _training_config(self, stage: str) -> Any:
-        """The config of a stage; a run that has begun keeps the one it began with, in `work/<stage>/config.json`."""
-        kept, part = self.config.work / stage / "config.json", PARTS[stage]
-        config = self.config.training.get(stage)
-        if config is None:
-            file = kept if kept.is_file() else config_path(part.name, self.config.preset)
-            config = load_config(part.config_class, file)
-        if stage == "ar" and self.config.start_from:  # shipped weights can read
-            config = replace(config, data=replace(config.data, reading_steps=0))
-        minutes = self.config.minutes.get(stage, config.optimization.minutes)
-        config = replace(config, optimization=replace(config.optimization, minutes=minutes))
-        return config
-
-    def _train(self, stage: str, task: Task, optimization: OptimizationConfig, config: Any = None) -> dict[str, float]:
-        """Trains in `work/<stage>`, going on where it stopped; leaves `work/<stage>.safetensors` and keeps `config`."""
-        if self.config.start_from and stage != "probe":
-            load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(self.config.start_from))
-
-        def report(fraction: float, numbers: dict[str, Any]) -> None:
-            self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
-
-        folder = self.config.work / stage
-        if config is not None:
-            with atomic_write(folder / "config.json") as path:
-                path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
-        metrics = Trainer(task, optimization, folder, resume=True, progress=report).run()
-        if parallel.rank() > 0:
-            return metrics
-        with atomic_write(self.config.work / f"{stage}.safetensors") as path:
-            save_file({key: value.contiguous().cpu().clone() for key, value in task.shipped.state_dict().items()}, path)
-        return metrics
-
-    def _bundled(self, stage: str) -> Any:
-        """The part of the bundle `start_from` that a stage trains."""
-        return getattr(load_bundle(str(self.config.start_from)), PARTS[stage].name)
-
-    def _trained(self, stage: str) -> Any:
-        part, path = PARTS[stage], self.config.work / f"{stage}.safetensors"
-        if not path.is_file() and self.config.start_from:
-            return self._bundled(stage)
-        if not path.is_file():
-            raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
-        config = load_config(part.config_class, self.config.work / stage / "config.json")
-        model = part.model_class(config.model)
-        load_strictly(model, load_file(path), path)
-        return model.eval()
-
-    def _last_log(self, stage: str) -> dict[str, Any]:
-        """What the last validation of a stage measured; empty when the stage came from a bundle as it was."""
-        path = self.config.work / stage / "log.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        return json.loads(([line for line in lines if '"validation"' in line] or ["{}"])[-1])
-
-    def _kept(self, stage: str) -> dict[str, Any]:
-        """How a stage was trained, apart from the network's sizes; empty when it came from a bundle as it was."""
-        path = self.config.work / stage / "config.json"
-        kept = json.loads(path.read_text()) if path.is_file() else {}
-        return {key: value for key, value in kept.items() if key != "model"}

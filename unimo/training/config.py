@@ -15,8 +15,8 @@ class OptimizationConfig:
             the run ends with it. Runs with a budget are not reproducible to the bit; runs without one are.
         batch_size: clips a step.
         learning_rate: peak rate; decays to `final_rate` times this.
-        muon_rate: peak rate of Muon, which then trains the matrices of repeated blocks (`layers.N.`) in place of AdamW;
-            None trains everything with AdamW.
+        muon_rate: peak rate of Muon, which then trains the matrices of repeated blocks (`layers.N.`,
+            `transformer_blocks.N.`) in place of AdamW; None trains everything with AdamW.
         precision: "float32", or "bfloat16" for autocast.
         reference_fan_in: kernels with more inputs than this learn slower in proportion, which keeps the size of the
             changes of wide and narrow layers alike; None gives all the same rate.

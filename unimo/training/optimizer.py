@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unimo.training.config import OptimizationConfig
 
-_BLOCK = re.compile(r"(^|\.)layers\.\d+\.")
+_BLOCK = re.compile(r"(^|\.)(layers|transformer_blocks)\.\d+\.")
 
 
 def parameter_groups(parameters: list[nn.Parameter], config: OptimizationConfig) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ class Optimizers:
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         matrices = [p for name, p in named if config.muon_rate and p.ndim == 2 and _BLOCK.search(name)]
         if config.muon_rate and not matrices:
-            raise ValueError("muon_rate is set, but the model has no matrices in blocks called layers.N")
+            raise ValueError("muon_rate is set, but no matrix is in blocks called layers.N or transformer_blocks.N")
         taken = {id(parameter) for parameter in matrices}
         groups = parameter_groups([p for _, p in named if id(p) not in taken], config)
         self.parts: list[torch.optim.Optimizer] = [

@@ -1,0 +1,60 @@
+"""`unimo generate --decoder …` and `unimo train` of the parts that draw video, as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from unimo.cli.main import app
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def run(*words: str) -> str:
+    result = RUNNER.invoke(app, list(words))
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        return str(result.exception)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_run_says_how_it_was_drawn(picture: Path, tmp_path: Path) -> None:
+    words = ["generate", "--image", str(picture), "--bundle", "debug", "--no-render", "--quiet", "--output"]
+    run(*words, str(tmp_path / "a"), "--decoder", "diffusion", "--steps", "3", "--guidance", "0")
+    run(*words, str(tmp_path / "b"))
+    drawn, plain = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("a", "b"))
+    assert (drawn["decoder"], drawn["steps"], drawn["guidance"]) == ("diffusion", 3, 0)
+    assert plain["decoder"] == "direct" and plain["enhancer"]["name"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--decoder", "best"], "unknown decoder 'best'"),
+        (["--steps", "4"], "belong to the diffusion decoder"),
+        (["--decoder", "diffusion", "--steps", "0"], "takes 2 to 1000 steps, not 0"),
+        (["--decoder", "diffusion", "--guidance", "nan"], "the guidance must be 0 or more"),
+        (["--enhancer", "magic"], "magic"),
+    ],
+)
+def test_wrong_options_are_refused(picture: Path, tmp_path: Path, options: list[str], message: str) -> None:
+    words = ["generate", "--image", str(picture), "--bundle", "debug", "--output", str(tmp_path / "out"), *options]
+    assert message in run(*words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_continuous_belongs_to_the_visual_tokenizer(tmp_path: Path) -> None:
+    words = ["--mocap", str(tmp_path), "--validation-mocap", str(tmp_path), "--continuous"]
+    assert "--continuous belongs to visual-tokenizer" in run("train", "ar", *words)

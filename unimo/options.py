@@ -1,0 +1,100 @@
+"""The values of options, checked before anything is loaded.
+
+In: what a user or a caller gives. Out: the value to use, or an `InputError` that says what would do.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from unimo.bundle import DECODERS
+from unimo.errors import InputError
+from visual_tokenizer import GUIDANCE, STEPS
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def check_device(device: str) -> torch.device:
+    """The torch device of a name; "auto" is the graphics card when there is one.
+
+    Raises:
+        InputError: an unknown name, or a device that this machine has not.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    # torch raises the first for an unknown name or a device type without kernels, the second for a build without CUDA
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"the device {device!r} cannot be used ({reason})", None, "--device cpu") from error
+    return found
+
+
+def check_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+    """The torch dtype of a name; None is float32.
+
+    Raises:
+        InputError: not one of `DTYPES`.
+    """
+    if dtype is None:
+        return torch.float32
+    if isinstance(dtype, str):
+        dtype = dtype.removeprefix("torch.")
+        if dtype not in DTYPES:
+            raise InputError(f"unknown dtype {dtype!r}", None, f"one of {', '.join(DTYPES)}")
+        return DTYPES[dtype]
+    if dtype not in DTYPES.values():
+        raise InputError(f"the dtype {dtype} cannot be used", None, f"one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def check_frames(frames: int | None, window: int) -> int:
+    """The number of frames to generate, by default the bundle's window.
+
+    Raises:
+        InputError: below 2 or above the window.
+    """
+    frames = window if frames is None else frames
+    if not 2 <= frames <= window:
+        raise InputError(f"this bundle generates 2 to {window} frames, not {frames}", None, f"--frames {window}")
+    return frames
+
+
+def check_sampling(num_samples: int, temperature: float, top_p: float, focal: float | None) -> None:
+    """Raises InputError when a number is out of range."""
+    if num_samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {num_samples}", None, "--num-samples 1")
+    if not (math.isfinite(temperature) and temperature >= 0):
+        raise InputError(f"the temperature must be 0 or more, not {temperature}", None, "--temperature 1")
+    if not 0 < top_p <= 1:
+        raise InputError(f"top-p must lie above 0 and up to 1, not {top_p}", None, "--top-p 0.8")
+    if focal is not None and not (math.isfinite(focal) and focal > 0):
+        fix = "--focal in pixels, or leave it out to assume the diagonal"
+        raise InputError(f"the focal length must be a positive number of pixels, not {focal}", None, fix)
+
+
+def check_decoding(decoder: str | None, steps: int | None, guidance: float | None, default: str) -> dict[str, Any]:
+    """How visual ids are drawn: `decoder` and, for diffusion, `steps` and `guidance`.
+
+    Raises:
+        InputError: an unknown decoder, a number out of range, or numbers of the diffusion decoder for the direct one.
+    """
+    name = decoder or default
+    if name not in DECODERS:
+        raise InputError(f"unknown decoder {name!r}", None, f"--decoder {' or --decoder '.join(DECODERS)}")
+    if name == "direct":
+        if steps is not None or guidance is not None:
+            what = "steps and guidance belong to the diffusion decoder, and the decoder is direct"
+            raise InputError(what, None, "--decoder diffusion")
+        return {"decoder": name}
+    steps, guidance = STEPS if steps is None else steps, GUIDANCE if guidance is None else guidance
+    if not 2 <= steps <= 1000:
+        raise InputError(f"the diffusion decoder takes 2 to 1000 steps, not {steps}", None, f"--steps {STEPS}")
+    if not (math.isfinite(guidance) and guidance >= 0):
+        raise InputError(f"the guidance must be 0 or more, not {guidance}", None, f"--guidance {GUIDANCE}")
+    return {"decoder": name, "steps": steps, "guidance": guidance}

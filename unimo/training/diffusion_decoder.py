@@ -1,0 +1,196 @@
+"""Training of the diffusion decoder: noisy latents of clips are cleaned with the clips' visual ids as condition.
+
+In: visual ids (`TokenPack`), latents of the same clips (`LatentPack`), the person's masks (`ClipPack`). Out: a trained
+`DiffusionDecoder`. The objective is EDM's (Karras et al. 2022): a log-normal noise level, preconditioning and weight.
+With the probability `drop` ids become 0 and there is no text: the unconditional branch of guidance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unimo.data.latents import LatentPack
+from unimo.data.pack import ClipPack
+from unimo.data.tokens import TokenPack
+from unimo.training.config import OptimizationConfig
+from unimo.training.task import Batch, step_generator
+from unimo.training.video_scores import score_reconstructions
+from visual_tokenizer import (
+    GUIDANCE,
+    ContinuousVisualTokenizer,
+    DiffusionDecoder,
+    DiffusionDecoderConfig,
+    DiffusionSampler,
+    draw_noise,
+    initialize_diffusion_decoder,
+)
+
+VALIDATION_LEVELS = (0.1, 0.4, 1.5, 8.0)
+
+
+@dataclass(frozen=True)
+class DiffusionDataConfig:
+    """What the diffusion decoder sees and what counts.
+
+    Attributes:
+        log_sigma_mean, log_sigma_std: of the normal distribution of ln sigma in training.
+        drop: probability of leaving the condition out.
+        person_weight: weight of latent cells on the person against 1 elsewhere.
+        validation_clips: clips whose cleaning is scored.
+        sampled_clips: clips that are sampled and drawn at every validation.
+    """
+
+    log_sigma_mean: float = 0.0
+    log_sigma_std: float = 1.5
+    drop: float = 0.1
+    person_weight: float = 1.0
+    validation_clips: int = 64
+    sampled_clips: int = 16
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.drop < 1 or self.log_sigma_std <= 0 or self.person_weight <= 0:
+            raise ValueError("drop must lie in [0, 1), log_sigma_std and person_weight must be positive")
+
+
+@dataclass(frozen=True)
+class DiffusionDecoderTrainingConfig:
+    """configs/diffusion_decoder/*.yaml."""
+
+    model: DiffusionDecoderConfig
+    optimization: OptimizationConfig
+    data: DiffusionDataConfig = DiffusionDataConfig()
+
+
+@dataclass(frozen=True)
+class DiffusionClips:
+    """The same clips as pixels with masks, as visual ids and as latents."""
+
+    pack: ClipPack
+    tokens: TokenPack
+    latents: LatentPack
+
+    def __post_init__(self) -> None:
+        if not len(self.pack) == len(self.tokens) == len(self.latents):
+            sizes = f"{len(self.pack)}, {len(self.tokens)} and {len(self.latents)}"
+            raise ValueError(f"pixels, ids and latents must be of the same clips, there are {sizes}")
+
+
+class DiffusionDecoderTask:
+    """Learns to draw latents from visual ids.
+
+    Args:
+        config: sizes, schedule and data of the run.
+        train, validation: clips.
+        tokenizer: the frozen continuous tokenizer, for its statistics and to draw samples.
+        fps: frame rate of the clips.
+        model: weights to go on from; None starts afresh.
+        device: of the model.
+    """
+
+    name = "diffusion-decoder"
+
+    def __init__(
+        self,
+        config: DiffusionDecoderTrainingConfig,
+        train: DiffusionClips,
+        validation: DiffusionClips,
+        tokenizer: ContinuousVisualTokenizer,
+        fps: float,
+        model: DiffusionDecoder | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.config, self.train, self.validation, self.device, self.fps = config, train, validation, device, fps
+        torch.manual_seed(config.optimization.seed)
+        if model is None:
+            model = DiffusionDecoder(config.model)
+            initialize_diffusion_decoder(model)
+        self.shipped = model.to(device)
+        self.model: nn.Module = self.shipped
+        self.tokenizer = tokenizer.to(device).eval().requires_grad_(False)
+
+    def batch(self, step: int) -> Batch:
+        data, rng = self.config.data, step_generator(self.config.optimization.seed, step)
+        rows = np.sort(rng.integers(len(self.train.pack), size=self.config.optimization.batch_size))
+        batch = self._rows(self.train, rows)
+        sigma = np.exp(rng.normal(data.log_sigma_mean, data.log_sigma_std, len(rows)))
+        noise = rng.standard_normal(batch["latents"].shape, dtype=np.float32)
+        dropped = torch.from_numpy(rng.random(len(rows)) < data.drop).to(self.device)
+        batch["ids"] = batch["ids"].masked_fill(dropped[:, None, None, None], 0)
+        sigma = torch.from_numpy(sigma.astype(np.float32))
+        return batch | {"sigma": sigma.to(self.device), "noise": torch.from_numpy(noise).to(self.device)}
+
+    def _rows(self, clips: DiffusionClips, rows: np.ndarray) -> Batch:
+        """Ids, normalised latents and the person's share of each latent cell of some clips."""
+        latents = torch.from_numpy(clips.latents.latents[rows].astype(np.float32)).to(self.device)
+        ids = torch.from_numpy(clips.tokens.visual_ids[rows].astype(np.int64)).to(self.device)
+        person = person_share(clips.pack.masks(rows), latents.shape[2:]).to(self.device)
+        return {"names": rows.tolist(), "latents": self.tokenizer.normalize(latents), "ids": ids, "person": person}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        error = self._error(batch)
+        weight = 1 + (self.config.data.person_weight - 1) * batch["person"]
+        loss = (error * weight / weight.mean()).mean()
+        return loss, {"person_loss": float((error.detach() * batch["person"]).sum() / batch["person"].sum())}
+
+    def _error(self, batch: Batch) -> Tensor:
+        """EDM's weighted squared error, mean over channels: (B, 1, K, h, w)."""
+        state, denoised, weight = self.shipped.denoise_noised(
+            batch["latents"], batch["ids"], batch["sigma"], batch["noise"], fps=self.fps
+        )
+        return (weight * (denoised - state).square()).mean(1, keepdim=True)
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """The loss at fixed noise levels, and scores of samples (no guidance, and the default) as drawn videos."""
+        numbers: dict[str, float] = {}
+        rows = np.arange(min(self.config.data.validation_clips, len(self.validation.pack)))
+        batch = self._rows(self.validation, rows)
+        noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        for level in VALIDATION_LEVELS:
+            sigma = torch.full((len(rows),), level, device=self.device)
+            numbers[f"loss_at_{level:g}"] = float(self._error(batch | {"sigma": sigma, "noise": noise}).detach().mean())
+        sampler = DiffusionSampler(self.shipped)
+        for name, guidance in (("plain", 0.0), ("guided", GUIDANCE)):
+            scores = self._sampled(sampler, guidance)
+            numbers |= {f"{name}.{key}": value for key, value in scores.items() if "downsampled" not in key}
+        return numbers
+
+    def _sampled(self, sampler: DiffusionSampler, guidance: float) -> dict[str, float]:
+        """Scores of samples of the first validation clips."""
+        clips = self.config.data.sampled_clips
+        ids = torch.from_numpy(self.validation.tokens.visual_ids[:clips].astype(np.int64)).to(self.device)
+        done = 0
+
+        def reconstruct(video: Tensor) -> Tensor:
+            nonlocal done
+            own = ids[done : done + len(video)]
+            generators = [torch.Generator().manual_seed(done + row) for row in range(len(own))]
+            done += len(video)
+            shape = self.validation.latents.latents.shape[1:]
+            noise = draw_noise(generators, shape).to(self.device)
+            latents = sampler.sample(own, noise, fps=self.fps, guidance=guidance)
+            return self.tokenizer.decode(self.tokenizer.denormalize(latents))
+
+        return score_reconstructions(reconstruct, self.validation.pack, clips, self.device)
+
+
+def person_share(masks: np.ndarray, cells: torch.Size) -> Tensor:
+    """Share of each latent cell that the person covers.
+
+    Args:
+        masks: (B, T, H, W) bool, T = 1 + n(K-1).
+        cells: (K, h, w).
+
+    Returns:
+        (B, 1, K, h, w) float32 in [0, 1].
+    """
+    frames, height, width = cells
+    mask = torch.from_numpy(masks).float()[:, None]
+    first = F.adaptive_avg_pool3d(mask[:, :, :1], (1, height, width))
+    if frames == 1:
+        return first
+    return torch.cat([first, F.adaptive_avg_pool3d(mask[:, :, 1:], (frames - 1, height, width))], dim=2)

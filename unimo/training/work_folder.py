@@ -1,0 +1,252 @@
+"""The work folder of the training chain: what its stages have left there, and how each of them trains and resumes.
+
+In: a `ChainConfig`. Out: packs, tokens, latents and trained parts by name. A part that was not trained here is taken
+from the bundle that the training starts from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from ar_model import UniMoTransformer
+from motion_tokenizer import MotionVQVAE
+from unimo.assets import config_path
+from unimo.bundle import BundleSettings, load_bundle, load_strictly
+from unimo.config import load_config, to_dict
+from unimo.data.latents import LatentPack
+from unimo.data.pack import ClipPack
+from unimo.data.tokens import TokenPack, weights_hash
+from unimo.errors import InputError
+from unimo.files import atomic_write
+from unimo.synth.scene import SceneConfig
+from unimo.training import parallel
+from unimo.training.ar import ArTrainingConfig
+from unimo.training.config import OptimizationConfig
+from unimo.training.continuous_tokenizer import ContinuousTokenizerTrainingConfig
+from unimo.training.diffusion_decoder import DiffusionDecoderTrainingConfig
+from unimo.training.loop import Trainer
+from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig
+from unimo.training.task import Task
+from unimo.training.visual_tokenizer import VisualTokenizerTrainingConfig
+from visual_tokenizer import ContinuousVisualTokenizer, DiffusionDecoder, DiscreteVisualTokenizer
+
+
+@dataclass(frozen=True)
+class Part:
+    """A trained part: its component in bundles, its folder in configs/, its network and its training configuration."""
+
+    component: str
+    configs: str
+    model_class: type
+    config_class: type
+
+
+PARTS = {
+    "motion-tokenizer": Part("motion_tokenizer", "motion_tokenizer", MotionVQVAE, MotionTokenizerTrainingConfig),
+    "visual-tokenizer": Part(
+        "visual_tokenizer/discrete", "visual_tokenizer", DiscreteVisualTokenizer, VisualTokenizerTrainingConfig
+    ),
+    "continuous-tokenizer": Part(
+        "visual_tokenizer/continuous", "visual_tokenizer/continuous", ContinuousVisualTokenizer,
+        ContinuousTokenizerTrainingConfig,
+    ),
+    "diffusion-decoder": Part(
+        "diffusion_decoder", "diffusion_decoder", DiffusionDecoder, DiffusionDecoderTrainingConfig
+    ),
+    "ar": Part("ar_model", "ar_model", UniMoTransformer, ArTrainingConfig),
+}  # fmt: skip
+
+Progress = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True)
+class ChainConfig:
+    """What to make and how long to train.
+
+    Attributes:
+        mocap: motion files, folders or zips for training (`MotionLibrary.from_files`).
+        validation_mocap: the same for validation; its subjects must not be among the training subjects. Without any,
+            about a tenth of the training subjects is held out.
+        work: folder of intermediate results.
+        bundle: folder of the finished bundle.
+        preset: name of the configs.
+        clips, validation_clips: how many clips to render.
+        minutes: wall-clock budget by training stage, in place of the one in its config.
+        training: training configurations by stage, in place of the preset's or of the one that a run began with.
+        start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
+            tokenizers that were not trained in the work folder are taken from it too. The transformer then skips
+            its first reading steps; those of `reading_every` stay.
+        workers: rendering processes and tokenising threads.
+        device: of the training stages.
+    """
+
+    mocap: Sequence[Path]
+    validation_mocap: Sequence[Path]
+    work: Path
+    bundle: Path
+    preset: str = "mini"
+    clips: int = 30000
+    validation_clips: int = 256
+    minutes: dict[str, float] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
+    workers: int = 2
+    device: str = "cpu"
+
+
+class WorkFolder:
+    """Reads and trains parts in `config.work`; `progress(stage, fraction, text)` is called along the way."""
+
+    def __init__(self, config: ChainConfig, progress: Progress | None = None) -> None:
+        self.config, self.progress = config, progress or (lambda stage, fraction, text: None)
+        self.settings = load_config(BundleSettings, config_path("bundle", config.preset))
+        s = self.settings
+        self.scene = SceneConfig(side=s.side, frames=s.frames, fps=s.fps, body=s.body)
+
+    def pack(self, name: str) -> ClipPack:
+        """The pack "train" or "validation"."""
+        return ClipPack(self.config.work / "packs" / name)
+
+    def tokens(self, name: str) -> TokenPack:
+        """The token pack "train" or "validation".
+
+        Raises:
+            InputError: it is not there, or other tokenizers than those in the work folder made it.
+        """
+        path = self.config.work / f"tokens_{name}.npz"
+        if not path.is_file():
+            raise InputError("there are no tokens yet", str(path), "run the stage tokens first")
+        tokens = TokenPack.load(path)
+        if tokens.tokenizers != self._tokenizers_hash():
+            raise InputError("the tokenizers were trained on after the tokens were made", str(path), "run tokens again")
+        return tokens
+
+    def latents(self, name: str) -> LatentPack:
+        """The latents of the clips "train" or "validation".
+
+        Raises:
+            InputError: they are not there, or another tokenizer than that in the work folder made them.
+        """
+        folder = self.config.work / f"latents_{name}"
+        latents = LatentPack(folder)
+        if latents.tokenizer != weights_hash(self.continuous_tokenizer()):
+            what = "the continuous tokenizer was trained on after the latents were made"
+            raise InputError(what, str(folder), "run latents again")
+        return latents
+
+    def _codes(self) -> torch.Tensor:
+        """The quantiser's code of every visual id, (N,c)."""
+        quantizer = self.visual_tokenizer().quantizer
+        return quantizer.codes(torch.arange(quantizer.num_ids)[None])[0].T
+
+    def _tokenizers_hash(self) -> str:
+        return weights_hash(self.visual_tokenizer(), self.motion_tokenizer())
+
+    def motion_tokenizer(self) -> MotionVQVAE:
+        """The trained motion tokenizer."""
+        return self._trained("motion-tokenizer")
+
+    def visual_tokenizer(self) -> DiscreteVisualTokenizer:
+        """The trained discrete visual tokenizer."""
+        return self._trained("visual-tokenizer")
+
+    def continuous_tokenizer(self) -> ContinuousVisualTokenizer:
+        """The trained continuous visual tokenizer."""
+        return self._trained("continuous-tokenizer")
+
+    def _made_from(self, stage: str) -> str:
+        """Hash of the frozen tokenizers whose tokens or latents a stage learns."""
+        if stage == "diffusion-decoder":
+            return weights_hash(self.visual_tokenizer(), self.continuous_tokenizer())
+        return self._tokenizers_hash()
+
+    def _check_tokens(self, stage: str) -> None:
+        """Raises InputError when a stage was trained on the tokens of other tokenizers."""
+        note = self.config.work / stage / "tokenizers.txt"
+        if note.is_file() and note.read_text() != self._made_from(stage):
+            raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), "move it away")
+
+    def _note_tokens(self, stage: str) -> None:
+        """Checks, and notes which tokenizers a stage is trained on."""
+        self._check_tokens(stage)
+        if parallel.rank() == 0:
+            with atomic_write(self.config.work / stage / "tokenizers.txt") as path:
+                path.write_text(self._made_from(stage))
+
+    def _training_config(self, stage: str) -> Any:
+        """The config of a stage; a run that has begun keeps the one it began with, in `work/<stage>/config.json`."""
+        kept, part = self.config.work / stage / "config.json", PARTS[stage]
+        config = self.config.training.get(stage)
+        if config is None:
+            file = kept if kept.is_file() else config_path(part.configs, self.config.preset)
+            config = load_config(part.config_class, file)
+        if stage == "ar" and self.config.start_from:  # shipped weights can read
+            config = replace(config, data=replace(config.data, reading_steps=0))
+        minutes = self.config.minutes.get(stage, config.optimization.minutes)
+        config = replace(config, optimization=replace(config.optimization, minutes=minutes))
+        return config
+
+    def _train(
+        self,
+        stage: str,
+        task: Task,
+        optimization: OptimizationConfig,
+        config: Any = None,
+        finish: Callable[[], None] | None = None,
+    ) -> dict[str, float]:
+        """Trains in `work/<stage>`, going on where it stopped; leaves `work/<stage>.safetensors` and keeps `config`.
+
+        `finish` is called on the trained weights before they are written.
+        """
+        if self.config.start_from and stage != "probe":
+            load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(self.config.start_from))
+
+        def report(fraction: float, numbers: dict[str, Any]) -> None:
+            self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
+
+        folder = self.config.work / stage
+        if config is not None:
+            with atomic_write(folder / "config.json") as path:
+                path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
+        metrics = Trainer(task, optimization, folder, resume=True, progress=report).run()
+        if parallel.rank() > 0:
+            return metrics
+        if finish is not None:
+            finish()
+        with atomic_write(self.config.work / f"{stage}.safetensors") as path:
+            save_file({key: value.contiguous().cpu().clone() for key, value in task.shipped.state_dict().items()}, path)
+        return metrics
+
+    def _bundled(self, stage: str) -> Any:
+        """The part of the bundle `start_from` that a stage trains."""
+        return load_bundle(str(self.config.start_from)).component(PARTS[stage].component)
+
+    def _trained(self, stage: str) -> Any:
+        part, path = PARTS[stage], self.config.work / f"{stage}.safetensors"
+        if not path.is_file() and self.config.start_from:
+            return self._bundled(stage)
+        if not path.is_file():
+            raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
+        config = load_config(part.config_class, self.config.work / stage / "config.json")
+        model = part.model_class(config.model)
+        load_strictly(model, load_file(path), path)
+        return model.eval()
+
+    def _last_log(self, stage: str) -> dict[str, Any]:
+        """What the last validation of a stage measured; empty when the stage came from a bundle as it was."""
+        path = self.config.work / stage / "log.jsonl"
+        lines = path.read_text().splitlines() if path.is_file() else []
+        return json.loads(([line for line in lines if '"validation"' in line] or ["{}"])[-1])
+
+    def _kept(self, stage: str) -> dict[str, Any]:
+        """How a stage was trained, apart from the network's sizes; empty when it came from a bundle as it was."""
+        path = self.config.work / stage / "config.json"
+        kept = json.loads(path.read_text()) if path.is_file() else {}
+        return {key: value for key, value in kept.items() if key != "model"}
