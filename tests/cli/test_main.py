@@ -21,7 +21,7 @@ from unimo.errors import InputError
 from unimo.media.images import write_image
 from unimo.media.video import probe, write_video
 from unimo.pipeline import CAPTURE_SAMPLES
-from unimo.training.chain import ChainConfig
+from unimo.training.work_folder import ChainConfig
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_bundle_info_and_verify(capsys) -> None:
     code, out, _ = unimo(capsys, "bundle", "info", "debug")
     assert code == 0 and "canonical_focal" in out
     code, out, _ = unimo(capsys, "bundle", "verify", "debug")
-    assert code == 0 and out.count("whole") == 3
+    assert code == 0 and out.count("whole") == 5
 
 
 def test_a_component_nobody_knows_is_no_traceback(tmp_path: Path, capsys) -> None:
@@ -216,14 +216,15 @@ def test_the_options_are_these() -> None:
         "--render",
     }
     shared |= {"--output", "--frames", "--overwrite", "--dry-run", "--quiet"}
-    assert shared | {"--image", "--num-samples"} <= options["generate"]
+    drawing = {"--decoder", "--steps", "--guidance", "--enhancer"}
+    assert shared | drawing | {"--image", "--num-samples"} <= options["generate"]
     assert shared | {"--video"} <= options["capture"]
     assert {"--mocap", "--subjects", "--count", "--seed", "--output"} <= options["synth"]
-    assert set(commands["train"].commands) == {"motion-tokenizer", "visual-tokenizer", "ar"}
+    assert set(commands["train"].commands) == {"motion-tokenizer", "visual-tokenizer", "diffusion-decoder", "ar"}
     trained = {o for p in commands["train"].commands["motion-tokenizer"].params for o in p.opts}
     assert {"--data", "--validation-data", "--config", "--preset", "--work", "--minutes", "--resume"} <= trained
     assert set(commands["evaluate"].commands) == {"tokenizer", "capture", "generate"}
-    assert set(commands["bundle"].commands) == {"info", "verify"}
+    assert set(commands["bundle"].commands) == {"info", "verify", "import-cosmos"}
 
 
 def test_defaults_on_the_command_line_are_those_of_the_code() -> None:

@@ -212,13 +212,12 @@ def test_a_moving_video_jumps_no_more_at_a_seam_than_elsewhere(mini: DiscreteVis
 
 @torch.no_grad()
 def test_tiles_of_a_picture_leave_no_edge(mini: DiscreteVisualTokenizer) -> None:
-    """Two tiles that share half their width draw a picture nearly as well as one pass."""
+    """Measured: 25.1 dB from four tiles of 96 pixels, 25.9 dB in one pass of 128."""
     picture = moving_clip(1)
     tiled = TiledTokenizer(mini, Tiling(96, 64, 33, 2))
     drawn, plain = tiled.decode(tiled.encode(picture)), mini.decode(mini.encode(picture))
     errors = [10 * torch.log10(4 / (each - picture).square().mean()) for each in (drawn, plain)]
-    print(errors)
-    assert errors[0] > errors[1] - 1.5
+    assert errors[0] > errors[1] - 1.2
 
 
 @pytest.mark.parametrize(

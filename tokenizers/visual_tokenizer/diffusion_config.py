@@ -23,6 +23,7 @@ class DiffusionDecoderConfig:
         num_ids: ids of the discrete tokenizer.
         token_dim: channels an id is embedded into.
         text_dim: channels of the text states; None builds no cross-attention (of text zeros it would add exactly 0).
+        prompt_tokens: text states kept with the weights, for clips without text; 0 for none.
         adaln_lora_dim: rank of each block's modulation by the noise level.
         mlp_ratio: hidden width of an MLP over the width.
         max_size: most latent frames, rows and columns.
@@ -45,6 +46,7 @@ class DiffusionDecoderConfig:
     num_ids: int = 64000
     token_dim: int = 32
     text_dim: int | None = 1024
+    prompt_tokens: int = 0
     adaln_lora_dim: int = 256
     mlp_ratio: float = 4.0
     max_size: tuple[int, int, int] = (128, 240, 240)
@@ -66,6 +68,8 @@ class DiffusionDecoderConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.text_dim is not None and self.text_dim < 1:
             raise ValueError(f"text_dim must be at least 1, or None for no text, got {self.text_dim}")
+        if self.prompt_tokens < 0 or (self.prompt_tokens and self.text_dim is None):
+            raise ValueError(f"prompt_tokens must be 0 or more, and 0 without text, got {self.prompt_tokens}")
         if self.head_dim < MIN_HEAD_DIM or self.head_dim % 2:
             raise ValueError(f"head_dim must be even and at least {MIN_HEAD_DIM}, got {self.head_dim}")
         if min(*self.max_size, *self.patch_size, self.token_upsample) < 1:

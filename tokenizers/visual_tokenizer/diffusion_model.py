@@ -21,11 +21,19 @@ EPSILON = 1e-6  # of every norm in NVIDIA's code; diffusers leaves 1e-5 in those
 
 
 class DiffusionDecoder(nn.Module):
-    """Token embedding and transformer; see the module's text for shapes."""
+    """Token embedding and transformer; see the module's text for shapes.
+
+    Attributes:
+        prompt: (M, text_dim) text states for clips without text (Cosmos's `aux_vars.pt`), or None.
+    """
+
+    prompt: Tensor | None
 
     def __init__(self, config: DiffusionDecoderConfig) -> None:
         super().__init__()
         self.config = config
+        prompt = torch.zeros(config.prompt_tokens, config.text_dim or 1) if config.prompt_tokens else None
+        self.register_buffer("prompt", prompt)
         self.token_embedder = nn.Embedding(config.num_ids, config.token_dim)
         self.transformer = CosmosTransformer3DModel(
             in_channels=config.in_channels,

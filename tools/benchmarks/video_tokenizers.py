@@ -45,7 +45,8 @@ def measure(model_name: str, dtype: str, side: int, arguments: argparse.Namespac
     tiled = TiledTokenizer(model.eval(), Tiling(side, arguments.overlap, arguments.chunk))
     video = torch.rand(1, 3, arguments.frames, arguments.size, arguments.size) * 2 - 1
     start, spent = time.perf_counter(), time.process_time()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):  # PyTorch's CPU lacks operations for weights in it
+    # not weights in bfloat16: PyTorch's CPU cannot pool them
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
         tokens = tiled.encode(video)
         middle = time.perf_counter()
         drawn = tiled.decode(tokens)
@@ -88,8 +89,9 @@ def main() -> None:
     for case in itertools.product(arguments.models, arguments.dtypes, arguments.sides):
         rows.append(in_own_process(case) | {"frames": arguments.frames, "size": arguments.size})
         text = (
-            "{model:9} {dtype:8} {frames} x {size} px, tiles of {side}: {peak_gb:5.2f} GB, encode {encode_seconds:.0f} s, "
-            "decode {decode_seconds:.0f} s ({cpu_seconds:.0f} CPU s), {threads} thread(s), load {load:.1f}"
+            "{model:9} {dtype:8} {frames} x {size} px, tiles of {side}: {peak_gb:5.2f} GB, "
+            "encode {encode_seconds:.0f} s, decode {decode_seconds:.0f} s ({cpu_seconds:.0f} CPU s), "
+            "{threads} thread(s), load {load:.1f}"
         )
         print(text.format(**rows[-1]) + ("" if rows[-1]["peak_gb"] < GOAL_GB else "  ABOVE THE GOAL"), flush=True)
         if arguments.json:

@@ -1,8 +1,9 @@
-"""`unimo bundle info` and `unimo bundle verify`: what a folder of weights holds, and whether it is whole."""
+"""`unimo bundle {info,verify,import-cosmos}`: what a folder of weights holds, whether it is whole, NVIDIA's weights."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from unimo.cli import common as c
 
-app = typer.Typer(help="Look at a bundle of weights.", no_args_is_help=True)
+app = typer.Typer(help="Look at a bundle of weights, or make one of NVIDIA's.", no_args_is_help=True)
+_DOWNLOAD = "Folder of NVIDIA's Cosmos-{} as downloaded."
 NameArgument = Annotated[str, typer.Argument(help="mini, debug, a folder or a Hugging Face id.")]
 
 
@@ -43,3 +45,43 @@ def verify(name: NameArgument = "mini") -> None:
     for component in bundle.info.components:
         parameters = sum(value.numel() for value in bundle.component(component).parameters())
         c.out.print(f"{component}: whole, {parameters / 1e6:.2f} M parameters", highlight=False)
+
+
+@app.command("import-cosmos")
+def import_cosmos(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle, new or there already.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help=_DOWNLOAD.format("Tokenize1-DV8x16x16-720p"))
+    ] = None,
+    continuous: Annotated[
+        Path | None, typer.Option("--continuous", help=_DOWNLOAD.format("Tokenize1-CV8x8x8-720p"))
+    ] = None,
+    decoder: Annotated[
+        Path | None,
+        typer.Option("--decoder", help=_DOWNLOAD.format("Predict1-7B-Decoder-DV8x16x16ToCV8x8x8-720p")),
+    ] = None,
+    trust_jit: Annotated[
+        bool, typer.Option("--trust-jit", help="Runs the code stored in the .jit files; only for files you trust.")
+    ] = False,
+    preset: Annotated[
+        str, typer.Option("--preset", help="Clip geometry of a new bundle, and what weights do not tell.")
+    ] = "base",
+    dtype: Annotated[str, typer.Option("--dtype", help="Of the stored weights: bfloat16, float16 or float32.")] = (
+        "bfloat16"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace components the bundle has already.")] = False,
+    quiet: c.QuietOption = False,
+) -> None:
+    """Turns NVIDIA's Cosmos downloads into components of a bundle; see docs/cosmos.md."""
+    from unimo.cosmos import import_cosmos as run
+    from unimo.options import check_dtype
+
+    given = {"tokenizer": tokenizer, "continuous": continuous, "decoder": decoder}
+    folders = {option: folder for option, folder in given.items() if folder is not None}
+
+    def tell(line: str) -> None:
+        if not quiet:
+            c.out.print(line, highlight=False, soft_wrap=True)
+
+    bundle = run(folders, output, preset, check_dtype(dtype), trust_jit, overwrite, tell)
+    tell(f"wrote {bundle.path}, which holds {', '.join(bundle.info.components)}")

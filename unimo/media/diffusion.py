@@ -75,9 +75,11 @@ class DiffusionVideoDecoder:
         # drawn on the processor, so that a seed means the same noise everywhere
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         noise = draw_noise(generators, (config.latent_channels, frames, up * height, up * width)).to(device)
+        prompt = self.model.prompt
+        text = None if prompt is None else prompt.expand(len(ids), -1, -1)
         try:
             windows = self._sampler.sample_windows(
-                ids, noise, fps=self.fps, steps=steps, guidance=guidance, progress=progress
+                ids, noise, text, self.fps, steps=steps, guidance=guidance, progress=progress
             )
         except ValueError as error:
             raise InputError(f"these ids cannot be drawn: {error}") from error

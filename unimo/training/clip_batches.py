@@ -23,8 +23,9 @@ class ClipDataConfig:
         person_weight: weight of the person's pixels against 1 elsewhere.
         l1_weight, l2_weight: weights of the absolute and the squared error of wavelet coefficients.
         flow_weight: weight of `flow_consistency`, flicker along the movement of the real clip.
-        lpips_weight: weight of LPIPS; needs `lpips_weights`.
-        lpips_weights: file of LPIPS's network, in the user's hands (see `unimo.metrics.lpips`).
+        lpips_weight: weight of LPIPS, the mean over frames; needs the two files below.
+        lpips_network: "vgg", usual as a loss, or "alex".
+        lpips_backbone, lpips_linear: files of LPIPS's weights, in the user's hands (see `unimo.metrics.lpips`).
         crop: side of the square crops in pixels, a multiple of 16.
         whole_share: share of the steps on whole frames; they hold fewer clips, so that a step costs the same.
         gain, offset: largest random change of the colours, relative (each colour) and absolute (all, of 2).
@@ -36,7 +37,9 @@ class ClipDataConfig:
     l2_weight: float = 1.0
     flow_weight: float = 0.0
     lpips_weight: float = 0.0
-    lpips_weights: str | None = None
+    lpips_network: str = "vgg"
+    lpips_backbone: str | None = None
+    lpips_linear: str | None = None
     crop: int = 64
     whole_share: float = 1.0
     gain: float = 0.15
@@ -44,8 +47,8 @@ class ClipDataConfig:
     validation_clips: int = 64
 
     def __post_init__(self) -> None:
-        if self.lpips_weight and not self.lpips_weights:
-            raise ValueError("lpips_weight needs lpips_weights, the file of the network's weights")
+        if self.lpips_weight and not (self.lpips_backbone and self.lpips_linear):
+            raise ValueError("lpips_weight needs lpips_backbone and lpips_linear, the two files of LPIPS's weights")
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SMALLEST_SIDE = 12  # pixels of the coarsest level
-WINDOW, STEPS = 7, 4
-LARGEST_STEP = 1.0  # pixels an iteration may move
-DAMPING = 1e-4  # squared grey slope per pixel below which a place counts as flat
+WINDOW, STEPS = 7, 3
+DAMPING = 1e-4  # squared slope of grey below which a place counts as flat, and keeps its neighbours' flow
 ROUND_TRIP = 0.5  # pixels
-PHOTOMETRIC = 0.15  # mean absolute difference of colours, of 2
+PHOTOMETRIC = 0.1  # mean absolute difference of colours, of 2
 
 
 def warp(pictures: Tensor, flow: Tensor) -> Tensor:
@@ -34,7 +33,8 @@ def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
     """Where each pixel of the first pictures is in the second.
 
     Each level looks for the shift that makes windows of 7 x 7 pixels equal in brightness (Lucas and Kanade 1981),
-    starting from the coarser level's (Bouguet 2001).
+    starting from the coarser level's (Bouguet 2001). A step solves for the window's whole shift, given the shift each
+    of its pixels has so far, not for a correction of one pixel's: neighbours then agree, and steps converge.
 
     Args:
         first, second: (N, 3, H, W).
@@ -47,7 +47,7 @@ def estimate_flow(first: Tensor, second: Tensor) -> Tensor:
     for one, two in reversed(levels):
         flow = _enlarged(flow, one.shape[-2:])
         for _ in range(STEPS):
-            flow = flow + _step(one, warp(two, flow))
+            flow = _improved(flow, one, two)
         flow = _smooth(flow)
     return flow
 
@@ -60,12 +60,9 @@ def valid_flow(first: Tensor, second: Tensor, there: Tensor, back: Tensor) -> Te
         first, second: (N, 3, H, W) in [-1, 1].
         there, back: (N, 2, H, W) flow from first to second and from second to first.
     """
-    x, y = _places(there)
-    height, width = first.shape[-2:]
-    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     returned = (there + warp(back, there)).square().sum(1).sqrt()
     alike = (warp(second, there) - first).abs().mean(1)
-    return inside & (returned < ROUND_TRIP) & (alike < PHOTOMETRIC)
+    return _inside(there) & (returned < ROUND_TRIP) & (alike < PHOTOMETRIC)
 
 
 def flow_consistency(ours: Tensor, real: Tensor) -> Tensor:
@@ -120,16 +117,26 @@ def _enlarged(flow: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(flow, size, mode="bilinear") * scale
 
 
-def _step(first: Tensor, warped: Tensor) -> Tensor:
-    """(N, 2, H, W): the least-squares shift in a window around each pixel."""
+def _improved(flow: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """One step: the least-squares shift of the window around each pixel."""
+    warped = warp(second, flow)
     slopes = (_slopes(first) + _slopes(warped)) / 2
     x, y = slopes[:, :1], slopes[:, 1:]
-    difference = first - warped
-    products = _mean(torch.cat([x * x, x * y, y * y, x * difference, y * difference], dim=1))
-    xx, xy, yy, xd, yd = products.split(1, dim=1)
-    xx, yy = xx + DAMPING, yy + DAMPING
-    shift = torch.cat([yy * xd - xy * yd, xx * yd - xy * xd], dim=1) / (xx * yy - xy * xy)
-    return shift.clamp(-LARGEST_STEP, LARGEST_STEP)
+    target = first - warped + (slopes * flow).sum(1, keepdim=True)
+    products = torch.cat([x * x, x * y, y * y, x * target, y * target], dim=1)
+    # a window's pixels that lead out of the picture say nothing
+    xx, xy, yy, xt, yt = _mean(products * _inside(flow)[:, None]).split(1, dim=1)
+    near = DAMPING * _mean(flow)
+    xx, yy, xt, yt = xx + DAMPING, yy + DAMPING, xt + near[:, :1], yt + near[:, 1:]
+    return torch.cat([yy * xt - xy * yt, xx * yt - xy * xt], dim=1) / (xx * yy - xy * xy)
+
+
+def _inside(flow: Tensor) -> Tensor:
+    """(N, H, W) bool: pixels whose flow stays in the picture."""
+    x, y = _places(flow)
+    height, width = flow.shape[-2:]
+    # up to the outer pixels' edges, so that rounding does not cost a still picture its border
+    return (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
 
 
 def _slopes(grey: Tensor) -> Tensor:
@@ -142,14 +149,18 @@ def _slopes(grey: Tensor) -> Tensor:
 
 def _mean(values: Tensor) -> Tensor:
     """Means over the window around each pixel; beyond the border there is nothing."""
-    return F.avg_pool2d(values, WINDOW, 1, WINDOW // 2, count_include_pad=False)
+    edge = WINDOW // 2
+    columns = F.avg_pool2d(values, (WINDOW, 1), 1, (edge, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, WINDOW), 1, (0, edge), count_include_pad=False)
 
 
 def _smooth(flow: Tensor) -> Tensor:
-    """The median of each pixel's 3 x 3 neighbours: single wild values would grow on the next level."""
-    padded = F.pad(flow, (1, 1, 1, 1), mode="replicate")
-    stacked = torch.stack([
-        padded[..., row : row + flow.shape[-2], column : column + flow.shape[-1]]
-        for row in range(3) for column in range(3)
-    ])  # fmt: skip
-    return stacked.median(0).values
+    """Medians of three, down and then across: single wild values would grow on the next level."""
+    down = F.pad(flow, (0, 0, 1, 1), mode="replicate")
+    flow = _median(down[..., :-2, :], flow, down[..., 2:, :])
+    across = F.pad(flow, (1, 1, 0, 0), mode="replicate")
+    return _median(across[..., :-2], flow, across[..., 2:])
+
+
+def _median(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    return torch.maximum(torch.minimum(a, b), torch.minimum(torch.maximum(a, b), c))

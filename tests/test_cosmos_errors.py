@@ -1,0 +1,252 @@
+"""Everything that is missing or wrong in NVIDIA's downloads is said, and nothing of it is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests import cosmos_downloads as nvidia
+from unimo.bundle import COMPONENTS, load_bundle
+from unimo.cosmos import PARTS, find_source, import_cosmos, read_component
+from unimo.cosmos_files import read_checkpoint
+from unimo.errors import CheckpointError, InputError, MissingAssetError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+
+
+def read(option: str, folder: Path) -> nn.Module:
+    part = PARTS[option]
+    return read_component(find_source(part, folder, True), COMPONENTS[part.component].preset("base"))
+
+
+# ---------------------------------------------------------------------- what is missing
+
+
+def test_nothing_given(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No download was given.\n  try: --tokenizer FOLDER, --continuous FOLDER"):
+        import_cosmos({}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("option", "files", "error", "message"),
+    [
+        ("tokenizer", None, MissingAssetError, "There is no folder for --tokenizer."),
+        (
+            "tokenizer",
+            ["encoder.jit"],
+            MissingAssetError,
+            "The weights of --tokenizer are missing: model.pt, or encoder.jit and decoder.jit, or autoencoder.jit.",
+        ),
+        (
+            "decoder",
+            ["autoencoder.jit", "aux_vars.pt"],
+            MissingAssetError,
+            "weights of --decoder are missing: model.pt.",
+        ),
+        (
+            "continuous",
+            ["model.pt"],
+            MissingAssetError,
+            "mean_std.pt is missing: the mean and deviation of the latents",
+        ),
+    ],
+)
+def test_missing_files(tmp_path: Path, option: str, files: list[str] | None, error: type, message: str) -> None:
+    folder = tmp_path / "download"
+    if files is not None:
+        folder.mkdir()
+        [(folder / name).touch() for name in files]
+    with pytest.raises(error) as raised:
+        import_cosmos({option: folder}, tmp_path / "bundle", trust_jit=True)
+    text, repository = str(raised.value), PARTS[option].repository
+    assert message in text and f"looked: {folder}" in text
+    assert f"try: https://huggingface.co/{repository}: hf download {repository} --local-dir" in text
+    assert f"--{option} {repository.split('/')[1]}" in text
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(InputError, match="--decoder takes the folder of a download, not a file.\n  looked: .*model.pt"):
+        import_cosmos({"decoder": tmp_path / "model.pt"}, tmp_path / "bundle")
+    nvidia.save_model(tmp_path / "dd", nvidia.nvidia_names(nvidia.decoder()))
+    with pytest.raises(InputError, match="A bundle is a folder; this is a file."):
+        import_cosmos({"decoder": tmp_path / "dd"}, tmp_path / "model.pt")
+
+
+def test_torchscript_is_not_loaded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("encoder.jit", "decoder.jit", "autoencoder.jit"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("TorchScript was loaded"))
+    with pytest.raises(InputError) as error:
+        import_cosmos({"tokenizer": tmp_path}, tmp_path / "bundle")
+    assert "only TorchScript (encoder.jit, decoder.jit). Loading TorchScript runs the code stored" in str(error.value)
+    assert "try: --trust-jit, if you trust where these files come from" in str(error.value)
+
+
+def test_every_folder_is_looked_through_before_anything_is_read(tmp_path: Path) -> None:
+    folders = {"tokenizer": tmp_path / "dv", "decoder": tmp_path / "none"}
+    nvidia.save_model(folders["tokenizer"], {"x": torch.zeros(1)})
+    with pytest.raises(MissingAssetError, match="There is no folder for --decoder"):
+        import_cosmos(folders, tmp_path / "bundle")
+
+
+# ---------------------------------------------------------------------- what is broken
+
+
+class Evil:
+    def __init__(self, victim: Path) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.victim),)
+
+
+def broken_files() -> dict[str, tuple[Callable[[Path, bytes], object], str]]:
+    """What is done to a whole model.pt, and what is said."""
+    return {
+        "empty": (
+            lambda file, data: file.write_bytes(b""),
+            "cannot be read as a PyTorch file of weights: it is cut off",
+        ),
+        "cut off": (lambda file, data: file.write_bytes(data[:-900]), "it is cut off, or something else"),
+        "text": (lambda file, data: file.write_text("not found\n"), "it is cut off, or something else"),
+        "a list": (lambda file, data: torch.save([1], file), "model.pt holds a list, not weights by name"),
+        "no weights": (lambda file, data: torch.save({"_extra_state": 1}, file), "model.pt holds no weights"),
+        "a number": (lambda file, data: torch.save({"step": 1}, file), "model.pt holds 'step', which is no tensor"),
+        "TorchScript": (
+            lambda file, data: torch.jit.trace(nn.Linear(1, 1), torch.zeros(1)).save(str(file)),
+            "it is cut off, or something else",
+        ),
+        "twice": (
+            lambda file, data: torch.save({"model.a": torch.zeros(1), "network.a": torch.zeros(1)}, file),
+            "model.pt holds the same weights under several prefixes",
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", broken_files())
+def test_a_broken_model_pt(tmp_path: Path, what: str) -> None:
+    folder = nvidia.save_model(tmp_path / "dd", nvidia.nvidia_names(nvidia.decoder()))
+    act, message = broken_files()[what]
+    act(folder / "model.pt", (folder / "model.pt").read_bytes())
+    with pytest.raises(CheckpointError) as error:
+        import_cosmos({"decoder": folder}, tmp_path / "bundle")
+    assert message in str(error.value) and f"looked: {folder / 'model.pt'}" in str(error.value)
+    assert "weights_only" not in str(error.value)  # no advice to read it unsafely
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_code_in_a_pickle_is_not_run(tmp_path: Path, archive: bool) -> None:
+    folder, content = tmp_path / "dd", {"net.x": torch.zeros(1), "y": Evil(tmp_path / "victim")}
+    folder.mkdir()
+    if archive:
+        torch.save(content, folder / "model.pt")
+    else:
+        (folder / "model.pt").write_bytes(pickle.dumps(Evil(tmp_path / "victim")))
+    with pytest.raises(CheckpointError) as error:
+        read_checkpoint(folder / "model.pt")
+    assert not (tmp_path / "victim").exists()
+    if archive:
+        assert "model.pt holds more than weights (posix.mkdir): reading it would run code" in str(error.value)
+
+
+def test_broken_torchscript(tmp_path: Path) -> None:
+    (tmp_path / "autoencoder.jit").write_text("not a program")
+    with pytest.raises(CheckpointError, match=r"autoencoder.jit cannot be read as a TorchScript file: it is cut off"):
+        import_cosmos({"tokenizer": tmp_path}, tmp_path / "bundle", trust_jit=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([torch.zeros(10)], "does not hold two tensors, mean and deviation"),
+        ((torch.zeros(10), "x"), "does not hold two tensors"),
+        ((torch.zeros(12), torch.ones(12)), "holds 12 means and 12 deviations; the latents have 5 channels"),
+        ((torch.zeros(10), torch.ones(5)), "holds 10 means and 5 deviations"),
+        ((torch.zeros(10), torch.zeros(10)), "holds a deviation that is not positive, or no number"),
+        ((torch.full((10,), torch.nan), torch.ones(10)), "holds a deviation that is not positive, or no number"),
+    ],
+)
+def test_broken_statistics(tmp_path: Path, content: object, message: str) -> None:
+    folder = nvidia.save_model(tmp_path / "cv", nvidia.nvidia_names(nvidia.continuous()))
+    torch.save(content, folder / "mean_std.pt")
+    with pytest.raises(CheckpointError, match=f"{message}(.|\n)*looked: {folder / 'mean_std.pt'}"):
+        read("continuous", folder)
+
+
+def test_statistics_are_rows_of_channels(tmp_path: Path) -> None:
+    folder = nvidia.save_model(tmp_path / "cv", nvidia.nvidia_names(nvidia.continuous()))
+    torch.save((torch.arange(10.0).view(1, 5, 2, 1, 1), torch.ones(10).bfloat16()), folder / "mean_std.pt")
+    model = read("continuous", folder)
+    assert model.config.statistics_frames == 2  # type: ignore[union-attr]
+    assert torch.equal(model.latents_mean, torch.arange(10.0).view(5, 2))  # type: ignore[arg-type]
+
+
+CONV = "encoder.conv_in.0.conv3d.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("decoder.conv_in.1.conv3d.bias"), r"1 missing \(decoder.conv_in.conv_t.bias\)"),
+        (lambda s: s.pop(CONV), r"missing \(encoder.conv_in.conv_s.weight"),
+        (lambda s: s.update(lpips=torch.zeros(1)), r"1 unexpected \(lpips\)"),
+        (
+            lambda s: s.update({"decoder.conv_in.1.conv3d.bias": torch.zeros(3)}),
+            r"1 of another shape \(decoder.conv_in.conv_t.bias\)",
+        ),
+        (lambda s: s.update({CONV: torch.zeros(())}), r"weight of a 3-D convolution must have 5 axes, got \(\)"),
+        (lambda s: s.update({CONV: torch.zeros(9, 192, 1, 3, 3)}), r"levels are \[8, 16, 24\] wide: no multiples of"),
+        (
+            lambda s: s.update({CONV: torch.zeros(8, 192, 1, 3, 3).int()}),
+            "conv_s.weight holds torch.int32, not numbers",
+        ),
+        # an older release, whose unused convolutions halve nothing
+        (
+            lambda s: s.update({"encoder.down.1.downsample.conv2.conv3d.bias": torch.zeros(16)}),
+            r"1 unexpected \(encoder.down_blocks.1.downsamplers.0.conv2.bias\)",
+        ),
+    ],
+)
+def test_weights_must_fit(tmp_path: Path, change: Callable[[dict[str, Tensor]], object], message: str) -> None:
+    state = nvidia.nvidia_names(nvidia.discrete()) | {"quantizer._levels": torch.tensor(nvidia.DISCRETE.fsq_levels)}
+    change(state)
+    folder = nvidia.save_model(tmp_path / "dv", state)
+    with pytest.raises(CheckpointError, match=f"{message}(.|\n)*looked: {folder / 'model.pt'}"):
+        import_cosmos({"tokenizer": folder}, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_weights_of_another_download(tmp_path: Path) -> None:
+    folder = nvidia.save_model(tmp_path / "cv", nvidia.nvidia_names(nvidia.continuous()))
+    with pytest.raises(
+        CheckpointError, match="not the weights of --decoder: the diffusion decoder has no weight called"
+    ):
+        read("decoder", folder)
+    folder = nvidia.save_model(tmp_path / "dd", nvidia.nvidia_names(nvidia.decoder()))
+    with pytest.raises(CheckpointError, match="do not fit the model: .* missing .* unexpected"):
+        read("tokenizer", folder)
+
+
+def test_a_bad_second_download_leaves_the_bundle_whole(tmp_path: Path) -> None:
+    original = nvidia.continuous()
+    good = nvidia.save_statistics(nvidia.save_model(tmp_path / "cv", nvidia.nvidia_names(original)), original)
+    bad = nvidia.save_model(tmp_path / "dd", {"net.x": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match="no weight called x"):
+        import_cosmos({"decoder": bad, "continuous": good}, tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle")
+    bundle.verify()
+    assert list(bundle.info.components) == ["visual_tokenizer/continuous"]
+    assert (
+        json.loads((tmp_path / "bundle/bundle.json").read_text())["training"]["cosmos"].keys()
+        == bundle.info.components.keys()
+    )
