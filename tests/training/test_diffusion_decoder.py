@@ -50,7 +50,8 @@ def _clips() -> DiffusionClips:
 
 def _task(config: DiffusionDecoderTrainingConfig = CONFIG) -> DiffusionDecoderTask:
     sizes = ContinuousTokenizerConfig(8, (1, 1, 1), 1, 4, latent_channels=4, statistics_frames=2)
-    return DiffusionDecoderTask(config, _clips(), _clips(), ContinuousVisualTokenizer(sizes), fps=15.0)
+    codes = torch.linspace(-1, 1, 8)[:, None]
+    return DiffusionDecoderTask(config, _clips(), _clips(), ContinuousVisualTokenizer(sizes), 15.0, codes)
 
 
 def test_a_batch_depends_on_the_step_alone() -> None:
@@ -75,7 +76,7 @@ def test_ids_are_learned_as_the_condition() -> None:
     task = _task()
     before = task.validate(task.model)
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=3e-3)
-    for step in range(150):
+    for step in range(80):
         loss, _ = task.loss(task.batch(step))
         optimizer.zero_grad()
         loss.backward()

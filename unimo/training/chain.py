@@ -164,8 +164,9 @@ class Chain(WorkFolder):
             DiffusionClips(self.pack(name), self.tokens(name), self.latents(name)) for name in ("train", "validation")
         )
         task = DiffusionDecoderTask(
-            config, train, validation, self.continuous_tokenizer(), self.settings.fps, device=self.config.device
-        )
+            config, train, validation, self.continuous_tokenizer(), self.settings.fps, self._codes(),
+            device=self.config.device,
+        )  # fmt: skip
         self._train(stage, task, config.optimization, config)
 
     def stage_tokens(self) -> None:

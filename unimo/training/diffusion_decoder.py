@@ -19,6 +19,7 @@ from unimo.data.pack import ClipPack
 from unimo.data.tokens import TokenPack
 from unimo.training.config import OptimizationConfig
 from unimo.training.task import Batch, step_generator
+from unimo.training.token_start import embedding_start, mean_latents
 from unimo.training.video_scores import score_reconstructions
 from visual_tokenizer import (
     GUIDANCE,
@@ -41,6 +42,7 @@ class DiffusionDataConfig:
         log_sigma_mean, log_sigma_std: of the normal distribution of ln sigma in training.
         drop: probability of leaving the condition out.
         person_weight: weight of latent cells on the person against 1 elsewhere.
+        start_clips: clips from which the token embedding learns, before training, what latents an id stands for.
         validation_clips: clips whose cleaning is scored.
         sampled_clips: clips that are sampled and drawn at every validation.
     """
@@ -49,12 +51,13 @@ class DiffusionDataConfig:
     log_sigma_std: float = 1.5
     drop: float = 0.1
     person_weight: float = 1.0
+    start_clips: int = 2000
     validation_clips: int = 64
     sampled_clips: int = 16
 
     def __post_init__(self) -> None:
-        if not 0 <= self.drop < 1 or self.log_sigma_std <= 0 or self.person_weight <= 0:
-            raise ValueError("drop must lie in [0, 1), log_sigma_std and person_weight must be positive")
+        if not 0 <= self.drop < 1 or min(self.log_sigma_std, self.person_weight, self.start_clips) <= 0:
+            raise ValueError("drop must lie in [0, 1), log_sigma_std, person_weight and start_clips must be positive")
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class DiffusionDecoderTask:
         train, validation: clips.
         tokenizer: the frozen continuous tokenizer, for its statistics and to draw samples.
         fps: frame rate of the clips.
+        codes: (ids, D) the quantiser's code of every id.
         model: weights to go on from; None starts afresh.
         device: of the model.
     """
@@ -101,17 +105,28 @@ class DiffusionDecoderTask:
         validation: DiffusionClips,
         tokenizer: ContinuousVisualTokenizer,
         fps: float,
+        codes: Tensor,
         model: DiffusionDecoder | None = None,
         device: str = "cpu",
     ) -> None:
         self.config, self.train, self.validation, self.device, self.fps = config, train, validation, device, fps
+        self.tokenizer = tokenizer.to(device).eval().requires_grad_(False)
         torch.manual_seed(config.optimization.seed)
         if model is None:
             model = DiffusionDecoder(config.model)
             initialize_diffusion_decoder(model)
+            self._start_embedding(model, codes)
         self.shipped = model.to(device)
         self.model: nn.Module = self.shipped
-        self.tokenizer = tokenizer.to(device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def _start_embedding(self, model: DiffusionDecoder, codes: Tensor) -> None:
+        """The token embedding begins with the mean latents of its ids."""
+        count = self.config.data.start_clips
+        ids = torch.from_numpy(self.train.tokens.visual_ids[:count].astype(np.int64))
+        latents = torch.from_numpy(self.train.latents.latents[:count].astype(np.float32)).to(self.device)
+        means = mean_latents(ids, self.tokenizer.normalize(latents).cpu(), codes)
+        model.token_embedder.weight.copy_(embedding_start(means, self.config.model.token_dim))
 
     def batch(self, step: int) -> Batch:
         data, rng = self.config.data, step_generator(self.config.optimization.seed, step)
