@@ -63,20 +63,13 @@ class ComponentKind:
 
 
 COMPONENTS = {
-    kind.folder: kind
-    for kind in (
-        ComponentKind("motion_tokenizer", "motion_tokenizer", "MotionVQVAE", "MotionTokenizerConfig"),
-        ComponentKind(
-            "visual_tokenizer/discrete", "visual_tokenizer", "DiscreteVisualTokenizer", "VisualTokenizerConfig"
-        ),
-        ComponentKind(
-            "visual_tokenizer/continuous",
-            "visual_tokenizer",
-            "ContinuousVisualTokenizer",
-            "ContinuousTokenizerConfig",
-        ),
-        ComponentKind("diffusion_decoder", "visual_tokenizer", "DiffusionDecoder", "DiffusionDecoderConfig"),
-        ComponentKind("ar_model", "ar_model", "UniMoTransformer", "ARConfig"),
+    folder: ComponentKind(folder, *names)
+    for folder, *names in (
+        ("motion_tokenizer", "motion_tokenizer", "MotionVQVAE", "MotionTokenizerConfig"),
+        ("visual_tokenizer/discrete", "visual_tokenizer", "DiscreteVisualTokenizer", "VisualTokenizerConfig"),
+        ("visual_tokenizer/continuous", "visual_tokenizer", "ContinuousVisualTokenizer", "ContinuousTokenizerConfig"),
+        ("diffusion_decoder", "visual_tokenizer", "DiffusionDecoder", "DiffusionDecoderConfig"),
+        ("ar_model", "ar_model", "UniMoTransformer", "ARConfig"),
     )
 }
 

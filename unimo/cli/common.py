@@ -24,6 +24,8 @@ err = Console(stderr=True)
 
 BundleOption = Annotated[str, typer.Option("--bundle", help="mini, debug, a folder or a Hugging Face id.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="The same seed gives the same result.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", help="Of the diffusion decoder (15).")]
+GuidanceOption = Annotated[float | None, typer.Option("--guidance", help="Of the diffusion decoder (1.8).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
 FocalOption = Annotated[

@@ -27,11 +27,13 @@ def tokenizer(
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
     batch_size: BatchOption = None,
+    steps: c.StepsOption = None,
+    guidance: c.GuidanceOption = None,
     device: c.DeviceOption = "auto",
     quiet: c.QuietOption = False,
 ) -> None:
-    """What the two tokenizers lose."""
-    _evaluate("tokenizer", clips, json, bundle, count, "0", batch_size, device, None, quiet)
+    """What the tokenizers lose, and what each decoder of video makes of the same ids."""
+    _evaluate("tokenizer", clips, json, bundle, count, "0", batch_size, device, None, quiet, (steps, guidance))
 
 
 @app.command()
@@ -77,6 +79,7 @@ def _evaluate(
     device: str,
     dtype: str | None,
     quiet: bool,
+    drawing: tuple[int | None, float | None] = (None, None),
 ) -> None:
     c.set_up_logging(quiet)
     numbers = c.parse_seeds(seeds)
@@ -84,12 +87,14 @@ def _evaluate(
         raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'report.json'}")
 
     from unimo.evaluation.report import run_evaluation, save_report
-    from unimo.options import check_device, check_dtype
+    from unimo.options import check_decoding, check_device, check_dtype
 
     found = str(check_device(device))
     check_dtype(dtype)
+    sampler = check_decoding("diffusion", *drawing, default="diffusion")
+    options = {key: sampler[key] for key in ("steps", "guidance")}
     with c.progress_bars(quiet) as progress:
-        report = run_evaluation(kind, clips, bundle, count, numbers, batch_size, found, dtype, progress)
+        report = run_evaluation(kind, clips, bundle, count, numbers, batch_size, found, dtype, progress, options)
     if json:
         save_report(json, report)
     if not quiet:

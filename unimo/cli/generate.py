@@ -26,8 +26,8 @@ def generate(
     decoder: Annotated[
         str | None, typer.Option("--decoder", help="diffusion or direct; default: what the bundle says.")
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Of the diffusion decoder (15).")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Of the diffusion decoder (1.8).")] = None,
+    steps: c.StepsOption = None,
+    guidance: c.GuidanceOption = None,
     enhancer: Annotated[
         str, typer.Option("--enhancer", help="none, or seedvr: your own SeedVR enlarges the video (docs/enhancer.md).")
     ] = "none",

@@ -12,7 +12,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -43,6 +43,7 @@ def run_evaluation(
     device: str = "cpu",
     dtype: str | None = None,
     progress: Progress | None = None,
+    drawing: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Runs one evaluation from start to report.
 
@@ -55,6 +56,7 @@ def run_evaluation(
         batch_size: None takes the evaluation's own.
         device, dtype: as `UniMoPipeline` takes them.
         progress: see `Progress`.
+        drawing: `steps` and `guidance` of the diffusion decoder, for "tokenizer".
 
     Raises:
         InputError: an unknown kind, no or repeated seeds, unusable clips.
@@ -73,7 +75,7 @@ def run_evaluation(
     options: dict[str, Any] = {"device": device, "progress": progress}
     options |= {} if batch_size is None else {"batch_size": batch_size}
     if kind == "tokenizer":
-        numbers = evaluate_tokenizer(clip_set, weights, **options)
+        numbers = evaluate_tokenizer(clip_set, weights, **options, **(drawing or {}))
     else:
         evaluate = evaluate_capture if kind == "capture" else evaluate_generate
         numbers = evaluate(clip_set, weights, seeds, dtype=dtype, **options)

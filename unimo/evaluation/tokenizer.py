@@ -21,10 +21,17 @@ from unimo.motion.batches import canonical_features
 from unimo.motion.features import rotation_form, with_rotation_form
 from unimo.pipeline import DIFFUSION_PARTS, UniMoPipeline
 from unimo.result import Progress
+from visual_tokenizer import GUIDANCE, STEPS
 
 
 def evaluate_tokenizer(
-    clips: Clips, bundle: Bundle, batch_size: int = 8, device: str = "cpu", progress: Progress | None = None
+    clips: Clips,
+    bundle: Bundle,
+    batch_size: int = 8,
+    device: str = "cpu",
+    steps: int = STEPS,
+    guidance: float = GUIDANCE,
+    progress: Progress | None = None,
 ) -> Numbers:
     """Measures both tokenizers.
 
@@ -33,6 +40,7 @@ def evaluate_tokenizer(
         bundle: the weights.
         batch_size: clips encoded at once.
         device: as `UniMoPipeline` takes it.
+        steps, guidance: of the diffusion decoder.
         progress: see `Progress`.
 
     Returns:
@@ -40,7 +48,7 @@ def evaluate_tokenizer(
         `root_orientation_deg`, `root_translation_m`, `root_drift_mm` (at the clip's end, the first frame's offset taken
         off), `codebook_use`.
         Pictures: `PictureScores` of the direct decoder (means over clips), of the coarse copy (`downsampled_16x.*`)
-        and, where the bundle has them, of the diffusion decoder with its default steps and guidance (`diffusion.*`)
+        and, where the bundle has them, of the diffusion decoder (`diffusion.*`)
         and of the continuous tokenizer (`continuous.*`); `gain_over_downsampled_16x_in_mask_db`,
         `visual_codebook_use`. `interval95.*`, `clips`, `fps`.
 
@@ -53,7 +61,7 @@ def evaluate_tokenizer(
         "clips": len(clips),
         "fps": clips.fps,
         **_motion_numbers(pipeline, clips, batch_size),
-        **_visual_numbers(pipeline, clips, batch_size, progress),
+        **_visual_numbers(pipeline, clips, batch_size, (steps, guidance), progress),
     }
 
 
@@ -74,7 +82,9 @@ def _motion_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int) -> N
     return summarize(errors) | {"codebook_use": codebook_use(ids, tokenizer.model.config.codebook_size)}
 
 
-def _visual_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int, progress: Progress | None) -> Numbers:
+def _visual_numbers(
+    pipeline: UniMoPipeline, clips: Clips, batch_size: int, sampling: tuple[int, float], progress: Progress | None
+) -> Numbers:
     """Scores of every way to draw the clips from tokens or latents that the bundle has."""
     tokenizer = pipeline.visual_tokenizer
     scores = {name: PictureScores() for name in ("direct", "downsampled_16x")}
@@ -88,7 +98,7 @@ def _visual_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int, prog
         all_ids.append(ids.cpu())
         drawn = {"direct": tokenizer.decode(ids), "downsampled_16x": np.stack([box_downsampled(clip) for clip in real])}
         if "diffusion" in scores:
-            drawn["diffusion"] = pipeline.diffusion_decoder.decode(ids, rows.tolist())
+            drawn["diffusion"] = pipeline.diffusion_decoder.decode(ids, rows.tolist(), *sampling)
             drawn["continuous"] = pipeline.diffusion_decoder.reconstruct(real)
         for name, videos in drawn.items():
             for video, clip, mask in zip(videos, real, masks, strict=True):
@@ -101,4 +111,6 @@ def _visual_numbers(pipeline: UniMoPipeline, clips: Clips, batch_size: int, prog
     numbers = summarize(own | gain)
     for name, other in values.items():
         numbers |= prefixed(name, other)
+    if "diffusion" in scores:
+        numbers |= {"diffusion.steps": sampling[0], "diffusion.guidance": sampling[1]}
     return numbers | {"visual_codebook_use": codebook_use(torch.cat(all_ids), tokenizer.num_ids)}
