@@ -21,7 +21,7 @@ from visual_tokenizer import (
 
 SIZES = {"channels": 8, "channel_multipliers": (1, 2, 3), "num_res_blocks": 1, "z_channels": 6}
 DISCRETE = VisualTokenizerConfig(**SIZES, fsq_levels=(8, 3, 5))
-CONTINUOUS = ContinuousTokenizerConfig(**SIZES, latent_channels=5, statistics_frames=7)
+CONTINUOUS = ContinuousTokenizerConfig(**SIZES, latent_channels=5, statistics_frames=8)
 DECODER = DiffusionDecoderConfig(
     num_blocks=3, num_heads=2, head_dim=16, latent_channels=5, num_ids=120, token_dim=7, text_dim=10, adaln_lora_dim=9,
     mlp_ratio=3.0,
@@ -79,8 +79,8 @@ def discrete() -> DiscreteVisualTokenizer:
 def continuous() -> ContinuousVisualTokenizer:
     model = random_weights(ContinuousVisualTokenizer(CONTINUOUS))
     generator = torch.Generator().manual_seed(99)
-    model.latents_mean.copy_(torch.randn(5, 7, generator=generator))  # type: ignore[union-attr, operator]
-    model.latents_std.copy_(0.5 + torch.rand(5, 7, generator=generator))  # type: ignore[union-attr, operator]
+    model.latents_mean.copy_(torch.randn(5, 8, generator=generator))  # type: ignore[union-attr, operator]
+    model.latents_std.copy_(0.5 + torch.rand(5, 8, generator=generator))  # type: ignore[union-attr, operator]
     return model  # type: ignore[return-value]
 
 

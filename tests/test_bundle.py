@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from unimo import bundle as bundles
+from unimo import weights
 from unimo.bundle import COMPONENTS, Bundle, BundleSettings, load_bundle, save_bundle, save_component, seal_bundle
 from unimo.errors import CheckpointError, ConfigError
 
@@ -87,7 +87,7 @@ def test_saving_what_was_loaded_changes_no_byte(saved: Path, tmp_path: Path) -> 
 def test_large_components_are_sharded_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     debug = load_bundle("debug")
     save_component(tmp_path, "ar_model", debug.ar_model)
-    monkeypatch.setattr(bundles, "SHARD_BYTES", 500_000 + 20_000)
+    monkeypatch.setattr(weights, "SHARD_BYTES", 500_000 + 20_000)
     save_component(tmp_path, "ar_model", debug.ar_model)
     reseal(tmp_path)
     shards = sorted((tmp_path / "ar_model").glob("*.safetensors"))

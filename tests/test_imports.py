@@ -34,7 +34,7 @@ LEVELS: list[set[str]] = [
     set(LEAVES),
 ]
 # What everything of `unimo` may import: it stands below all levels.
-FOUNDATION = {"unimo.errors", "unimo.config", "unimo.assets", "unimo.files"}
+FOUNDATION = {"unimo.errors", "unimo.config", "unimo.assets", "unimo.files", "unimo.weights"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _LAZY = {
+    "ContinuousTokenizer": "unimo.media.tokenizer",
     "UniMoPipeline": "unimo.pipeline",
     "Motion": "unimo.motion.motion",
     "MotionTokenizer": "unimo.motion.tokenizer",
     "VisualTokenizer": "unimo.media.tokenizer",
     "load_motion_tokenizer": "unimo.bundle",
 }
-__all__ = ["Motion", "MotionTokenizer", "UniMoPipeline", "VisualTokenizer", "load_motion_tokenizer"]
+__all__ = [
+    "ContinuousTokenizer",
+    "Motion",
+    "MotionTokenizer",
+    "UniMoPipeline",
+    "VisualTokenizer",
+    "load_motion_tokenizer",
+]
 
 if TYPE_CHECKING:
     from unimo.bundle import load_motion_tokenizer
-    from unimo.media.tokenizer import VisualTokenizer
+    from unimo.media.tokenizer import ContinuousTokenizer, VisualTokenizer
     from unimo.motion.motion import Motion
     from unimo.motion.tokenizer import MotionTokenizer
     from unimo.pipeline import UniMoPipeline

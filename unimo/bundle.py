@@ -7,7 +7,6 @@ against the model: nothing missing, nothing left over. "debug" needs no folder: 
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 from collections.abc import Mapping
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from unimo.assets import bundle_path, config_path
 from unimo.config import load_config, read_yaml, to_dict
 from unimo.errors import CheckpointError, ConfigError
 from unimo.files import atomic_write
+from unimo.weights import FileRecord, file_record, load_strictly, read_tensors, write_weights
 
 if TYPE_CHECKING:
     from ar_model import UniMoTransformer
@@ -33,9 +31,8 @@ if TYPE_CHECKING:
     from visual_tokenizer import DiscreteVisualTokenizer
 
 FORMAT_VERSION = 1
-SHARD_BYTES = 15_000_000
 DECODERS = ("diffusion", "direct")
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+DIFFUSION_PARTS = {"diffusion_decoder", "visual_tokenizer/continuous"}
 
 
 @dataclass(frozen=True)
@@ -72,14 +69,6 @@ COMPONENTS = {
         ("ar_model", "ar_model", "UniMoTransformer", "ARConfig"),
     )
 }
-
-
-@dataclass(frozen=True)
-class FileRecord:
-    """Size in bytes and sha256 of one file."""
-
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -195,7 +184,7 @@ class Bundle:
         files = self._verified_files(name)
         config = load_config(kind.config_class, files["config.json"])
         model = kind.build(config)
-        load_strictly(model, _read_tensors(files, self.path / name), self.path / name)
+        load_strictly(model, read_tensors(files, self.path / name), self.path / name)
         return model.float().eval()
 
     def _verified_files(self, name: str) -> dict[str, Path]:
@@ -290,28 +279,16 @@ def save_bundle(
 def save_component(folder: str | Path, name: str, model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
     """Writes `folder/name/config.json` and the weights, replacing what stood there; `seal_bundle` must follow.
 
-    Matrices are stored in `dtype`; vectors (norms, biases, statistics), integers and what would overflow stay.
+    `dtype` is that of matrices, see `write_weights`.
     """
     if name not in COMPONENTS:
         raise ConfigError(f"There is no component called {name!r}.", None, f"one of: {', '.join(COMPONENTS)}")
     target = Path(folder) / name
-    for old in [*target.glob("model*.safetensors"), target / _INDEX]:
-        old.unlink(missing_ok=True)
+    # a folder without config.json is no component: it goes first and comes last, so half of one is never sealed
+    (target / "config.json").unlink(missing_ok=True)
+    write_weights(target, model, dtype)
     with atomic_write(target / "config.json") as path:
         path.write_text(json.dumps(to_dict(model.config), indent=2) + "\n")
-    shards = _shards({key: _stored(value, dtype) for key, value in model.state_dict().items()})
-    if len(shards) == 1:
-        with atomic_write(target / _SINGLE) as path:
-            save_file(shards[0], path)
-        return
-    where: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        where |= dict.fromkeys(shard, file)
-        with atomic_write(target / file) as path:
-            save_file(shard, path)
-    with atomic_write(target / _INDEX) as path:
-        path.write_text(json.dumps({"weight_map": where}, indent=1) + "\n")
 
 
 def seal_bundle(
@@ -334,69 +311,3 @@ def seal_bundle(
     return Bundle(folder, info)
 
 
-def file_record(path: Path) -> FileRecord:
-    """Size and sha256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return FileRecord(path.stat().st_size, digest.hexdigest())
-
-
-def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Puts tensors into a model.
-
-    Raises:
-        CheckpointError: a key is missing or unexpected, or a shape differs; `where` is named.
-    """
-    wanted = model.state_dict()
-    problems = {
-        "missing": sorted(wanted.keys() - tensors.keys()),
-        "unexpected": sorted(tensors.keys() - wanted.keys()),
-        "of another shape": sorted(k for k in wanted.keys() & tensors.keys() if wanted[k].shape != tensors[k].shape),
-    }
-    found = [
-        f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' * (len(keys) > 3)})"
-        for kind, keys in problems.items()
-        if keys
-    ]
-    if found:
-        raise CheckpointError(f"The weights do not fit the model: {'; '.join(found)}.", str(where))
-    model.load_state_dict(dict(tensors), strict=True)
-
-
-def _read_tensors(files: Mapping[str, Path], folder: Path) -> dict[str, Tensor]:
-    weights = [path for name, path in files.items() if name.endswith(".safetensors")]
-    if not weights:
-        raise CheckpointError("The component has no weights.", str(folder / _SINGLE), "fetch the bundle again")
-    tensors: dict[str, Tensor] = {}
-    for path in weights:
-        try:
-            tensors |= load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"The weights cannot be read: {error}", str(path), "fetch the bundle again"
-            ) from error
-    return tensors
-
-
-def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
-    value = value.detach().cpu()
-    if value.is_floating_point() and value.ndim > 1:
-        half = value.to(dtype)
-        value = half if torch.isfinite(half).all() else value
-    return value.contiguous().clone()
-
-
-def _shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Splits tensors, in order, into groups of at most `SHARD_BYTES` less a margin for the header."""
-    shards: list[dict[str, Tensor]] = [{}]
-    room = limit = SHARD_BYTES - 500_000
-    for key, value in tensors.items():
-        size = value.numel() * value.element_size()
-        if shards[-1] and size > room:
-            shards.append({})
-            room = limit
-        shards[-1][key] = value
-        room -= size
-    return shards

@@ -18,19 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from unimo.assets import config_path
-from unimo.bundle import (
-    COMPONENTS,
-    Bundle,
-    BundleSettings,
-    file_record,
-    load_bundle,
-    load_strictly,
-    save_component,
-    seal_bundle,
-)
+from unimo.bundle import COMPONENTS, Bundle, BundleSettings, load_bundle, save_component, seal_bundle
 from unimo.config import load_config, to_dict
 from unimo.cosmos_files import read_checkpoint, read_prompt, read_statistics, read_torchscript
 from unimo.errors import CheckpointError, InputError, MissingAssetError
+from unimo.weights import file_record, load_strictly
 from visual_tokenizer import rename_cosmos_keys, rename_diffusion_decoder_keys
 from visual_tokenizer.diffusion_keys import diffusion_decoder_sizes
 from visual_tokenizer.keys import autoencoder_sizes, stored_fsq_levels
@@ -222,7 +214,8 @@ def _continuous(state: Weights, source: Source, preset: Any) -> tuple[Any, Weigh
 
 def _decoder(state: Weights, source: Source, preset: Any) -> tuple[Any, Weights]:
     weights = rename_diffusion_decoder_keys(state)
-    config = replace(preset, **diffusion_decoder_sizes(weights, preset.patch_size))
+    # NVIDIA trained and runs it on 8 latent frames
+    config = replace(preset, **diffusion_decoder_sizes(weights, preset.patch_size), window=8, overlap=2)
     if source.prompt is None:
         return config, weights
     prompt = read_prompt(source.prompt, config.text_dim)

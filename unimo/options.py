@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from unimo.bundle import DECODERS
+from unimo.bundle import DECODERS, DIFFUSION_PARTS, Bundle
 from unimo.errors import InputError
 from visual_tokenizer import GUIDANCE, STEPS
 
@@ -78,13 +78,14 @@ def check_sampling(num_samples: int, temperature: float, top_p: float, focal: fl
         raise InputError(f"the focal length must be a positive number of pixels, not {focal}", None, fix)
 
 
-def check_decoding(decoder: str | None, steps: int | None, guidance: float | None, default: str) -> dict[str, Any]:
-    """How visual ids are drawn: `decoder` and, for diffusion, `steps` and `guidance`.
+def check_decoding(decoder: str | None, steps: int | None, guidance: float | None, bundle: Bundle) -> dict[str, Any]:
+    """How visual ids are drawn: `decoder` (by default the bundle's own) and, for diffusion, `steps` and `guidance`.
 
     Raises:
-        InputError: an unknown decoder, a number out of range, or numbers of the diffusion decoder for the direct one.
+        InputError: an unknown decoder, one whose parts the bundle has not, a number out of range, or numbers of the
+            diffusion decoder for the direct one.
     """
-    name = decoder or default
+    name = decoder or bundle.settings.decoder
     if name not in DECODERS:
         raise InputError(f"unknown decoder {name!r}", None, f"--decoder {' or --decoder '.join(DECODERS)}")
     if name == "direct":
@@ -92,9 +93,21 @@ def check_decoding(decoder: str | None, steps: int | None, guidance: float | Non
             what = "steps and guidance belong to the diffusion decoder, and the decoder is direct"
             raise InputError(what, None, "--decoder diffusion")
         return {"decoder": name}
+    if missing := DIFFUSION_PARTS - bundle.info.components.keys():
+        what = f"this bundle cannot decode by diffusion: it has no {' and no '.join(sorted(missing))}"
+        raise InputError(what, str(bundle.path), "--decoder direct")
+    return {"decoder": name, **check_sampler(steps, guidance)}
+
+
+def check_sampler(steps: int | None, guidance: float | None) -> dict[str, Any]:
+    """`steps` and `guidance` of the diffusion decoder, with defaults for None.
+
+    Raises:
+        InputError: a number out of range.
+    """
     steps, guidance = STEPS if steps is None else steps, GUIDANCE if guidance is None else guidance
     if not 2 <= steps <= 1000:
         raise InputError(f"the diffusion decoder takes 2 to 1000 steps, not {steps}", None, f"--steps {STEPS}")
     if not (math.isfinite(guidance) and guidance >= 0):
         raise InputError(f"the guidance must be 0 or more, not {guidance}", None, f"--guidance {GUIDANCE}")
-    return {"decoder": name, "steps": steps, "guidance": guidance}
+    return {"steps": steps, "guidance": guidance}

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ar_model.engine import Engine
 from ar_model.sampling import Sampling
-from unimo.bundle import Bundle, load_bundle, load_motion_tokenizer
+from unimo.bundle import DIFFUSION_PARTS, Bundle, load_bundle, load_motion_tokenizer
 from unimo.errors import CheckpointError, InputError
 from unimo.geometry.cameras import default_focal, intrinsics_matrix
 from unimo.media.diffusion import DiffusionVideoDecoder
@@ -41,7 +41,6 @@ from unimo.result import Progress, Result, share_of
 WINDOWS_AT_ONCE = 8
 # motions drawn for a window of `capture`, which are averaged: one draw alone scatters around what the video says
 CAPTURE_SAMPLES = 4
-DIFFUSION_PARTS = {"diffusion_decoder", "visual_tokenizer/continuous"}
 # sample i of seed s draws with seed s + i times this, far from the seeds of the windows that follow
 _SAMPLE_STRIDE = 1_000_000_007
 
@@ -89,12 +88,8 @@ class UniMoPipeline:
         """Visual ids → frames, by diffusion.
 
         Raises:
-            InputError: the bundle has none.
-            CheckpointError: its parts do not belong together.
+            CheckpointError: the bundle has none, or its parts do not belong together.
         """
-        if missing := DIFFUSION_PARTS - self.bundle.info.components.keys():
-            what = f"this bundle cannot decode by diffusion: it has no {' and no '.join(sorted(missing))}"
-            raise InputError(what, str(self.bundle.path), "--decoder direct")
         dtype = torch.float32 if self.device.type == "cpu" else self.dtype
         model, tokenizer = (self.bundle.component(part).to(self.device, dtype) for part in sorted(DIFFUSION_PARTS))
         try:
@@ -161,9 +156,7 @@ class UniMoPipeline:
         """
         frames = check_frames(frames, self.settings.frames)
         check_sampling(num_samples, temperature, top_p, focal)
-        decoding = check_decoding(decoder, steps, guidance, self.settings.decoder)
-        if decoding["decoder"] == "diffusion":
-            self.diffusion_decoder  # noqa: B018  a bundle without one is refused before the long work
+        decoding = check_decoding(decoder, steps, guidance, self.bundle)
         timings: dict[str, float] = {}
         name, picture = _picture(image)
         height, width = picture.shape[:2]

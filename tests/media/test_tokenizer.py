@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import unimo
 from unimo.bundle import load_bundle
 from unimo.errors import InputError
 from unimo.media.tokenizer import ContinuousTokenizer, VisualTokenizer
@@ -125,3 +126,8 @@ def test_refused_streams(tokenizer: VisualTokenizer) -> None:
         list(tokenizer.encode_stream([]))
     with pytest.raises(InputError, match="these are no ids of this visual tokenizer: (.|\n)*empty"):
         list(tokenizer.decode_stream([]))
+
+
+def test_both_are_names_of_the_package() -> None:
+    assert unimo.VisualTokenizer is VisualTokenizer and unimo.ContinuousTokenizer is ContinuousTokenizer
+    assert all(hasattr(unimo, name) for name in unimo.__all__)

@@ -10,6 +10,7 @@ import torch
 
 from tests.visual_tokenizer.test_training import FakePack
 from unimo.data.tokens import TokenPack
+from unimo.errors import InputError
 from unimo.training.config import OptimizationConfig
 from unimo.training.diffusion_decoder import (
     DiffusionClips,
@@ -105,6 +106,26 @@ def test_the_share_of_the_person_in_latent_cells() -> None:
     share = person_share(masks, torch.Size((2, 2, 2)))
     assert share.shape == (1, 1, 2, 2, 2)
     assert share[0, 0, 0].tolist() == [[1, 0], [0, 0]] and share[0, 0, 1].tolist() == [[0, 0], [0, 0.5]]
+
+
+def test_a_prompt_is_read_and_dropped_with_the_ids() -> None:
+    model = replace(CONFIG.model, text_dim=6, prompt_tokens=3)
+    task = _task(replace(CONFIG, model=model, data=replace(CONFIG.data, drop=0.5)))
+    assert task.shipped.prompt is not None
+    task.shipped.prompt.fill_(1.0)
+    batch = next(batch for batch in map(task.batch, range(20)) if 0 < (batch["ids"] == 0).flatten(1).all(1).sum() < 6)
+    dropped = (batch["ids"] == 0).flatten(1).all(1)
+    assert (batch["text"][dropped] == 0).all() and (batch["text"][~dropped] == 1).all()
+    task.loss(batch)[0].backward()
+    assert {"plain.psnr_db"} <= set(task.validate(task.model))
+
+
+def test_clips_longer_than_the_window_are_refused() -> None:
+    config = replace(CONFIG, model=replace(CONFIG.model, window=2, overlap=1))
+    long = replace(_clips(), latents=FakeLatents(np.zeros((6, 4, 3, 6, 6), np.float16)))  # type: ignore[arg-type]
+    task = _task()
+    with pytest.raises(InputError, match="clips of 3 latent frames, while the decoder draws 2 at once"):
+        DiffusionDecoderTask(config, long, long, task.tokenizer, 15.0, torch.zeros(8, 1))
 
 
 def test_packs_of_different_clips_are_refused() -> None:

@@ -21,7 +21,7 @@ def _data(clips: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.T
 def test_common_ids_get_their_mean_and_others_what_their_code_says() -> None:
     ids, latents, codes, meant = _data(60)
     noisy = latents + 0.3 * torch.randn(latents.shape, generator=torch.Generator().manual_seed(1))
-    means = mean_latents(ids, noisy, codes)
+    means = mean_latents(zip(ids.split(7), noisy.split(7), strict=True), codes)
     assert means.shape == (16, 8)
     assert (means[:15] - meant[:15]).abs().max() < 0.25
     assert (means[15] - meant[15]).abs().max() < 0.4 < meant[15].abs().max()
@@ -30,7 +30,7 @@ def test_common_ids_get_their_mean_and_others_what_their_code_says() -> None:
 def test_the_mean_wins_over_the_code_where_an_id_is_common() -> None:
     ids, latents, codes, _ = _data(60)
     shuffled = codes[torch.randperm(16, generator=torch.Generator().manual_seed(3))]
-    right, wrong = mean_latents(ids, latents, codes), mean_latents(ids, latents, shuffled)
+    right, wrong = mean_latents([(ids, latents)], codes), mean_latents([(ids, latents)], shuffled)
     assert (right[:15] - wrong[:15]).abs().mean() < 0.1 * right[:15].abs().mean()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from diffusers.schedulers.scheduling_edm_euler import EDMEulerScheduler
 from torch import Tensor
 
 from visual_tokenizer import DiffusionDecoder, DiffusionDecoderConfig, DiffusionSampler, draw_noise
-from visual_tokenizer.diffusion_fast import FastTransformer
+from visual_tokenizer.diffusion_fast import FastTransformer, _can_pack, _Product
 from visual_tokenizer.diffusion_sampler import decode_windows, noise_levels
 
 TINY = DiffusionDecoderConfig(
@@ -61,16 +63,78 @@ def test_sampling_equals_the_plain_loop_of_diffusers(text_dim: int | None, guida
     torch.testing.assert_close(sampled, expected, atol=1e-4, rtol=0)
 
 
-def test_bfloat16_weights_sample_as_near_to_float32_as_the_plain_loop() -> None:
+@pytest.mark.parametrize("dtype, error", [(torch.bfloat16, 2e-2), (torch.float16, 2.5e-3)])
+def test_half_precision_samples_as_near_to_float32_as_the_plain_loop(dtype: torch.dtype, error: float) -> None:
     model = _model()
     ids, noise = _inputs()
     text = torch.randn(2, 5, 10, generator=torch.Generator().manual_seed(3))
     exact = _plain(model, ids, noise, text, 1.0)
-    model.bfloat16()
-    plain = _plain(model, ids, noise, text.bfloat16(), 1.0).float()
-    sampled = DiffusionSampler(model).sample(ids, noise, text.bfloat16(), fps=15.0, steps=6, guidance=1.0)
+    model.to(dtype)
+    plain = _plain(model, ids, noise, text.to(dtype), 1.0).float()
+    sampled = DiffusionSampler(model).sample(ids, noise, text.to(dtype), fps=15.0, steps=6, guidance=1.0)
     assert sampled.dtype == torch.float32
     assert (sampled - exact).square().mean() < 2 * (plain - exact).square().mean()
+    assert (sampled - exact).std() < error * exact.std()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_text_of_another_floating_type_is_rounded_to_that_of_the_weights(dtype: torch.dtype) -> None:
+    model, (ids, noise) = _model().to(dtype), _inputs()
+    text = torch.randn(2, 5, 10, generator=torch.Generator().manual_seed(3))
+    sampler = DiffusionSampler(model)
+    assert torch.equal(sampler.sample(ids, noise, text, steps=2), sampler.sample(ids, noise, text.to(dtype), steps=2))
+
+
+def test_autocast_is_off_while_sampling() -> None:
+    model, (ids, noise) = _model(), _inputs()
+    text = torch.randn(2, 5, 10, generator=torch.Generator().manual_seed(3))
+    expected = DiffusionSampler(model).sample(ids, noise, text, steps=3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(DiffusionSampler(model).sample(ids, noise, text, steps=3), expected)
+
+
+@pytest.fixture
+def fresh_probe() -> Iterator[None]:
+    _can_pack.cache_clear()
+    yield
+    _can_pack.cache_clear()
+
+
+def _fails(*arguments: object) -> Tensor:
+    raise RuntimeError("could not create a primitive descriptor")
+
+
+def _other_order(x: Tensor, *arguments: object) -> Tensor:
+    return x.new_zeros(2, 16)
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(_reorder_linear_weight=lambda weight: weight),
+        SimpleNamespace(_reorder_linear_weight=_fails, _linear_pointwise=_fails),
+        SimpleNamespace(_reorder_linear_weight=lambda weight: weight, _linear_pointwise=_other_order),
+    ],
+    ids=["none", "one", "failing", "wrong"],
+)
+def test_without_packed_products_sampling_is_the_same(
+    operations: SimpleNamespace, fresh_probe: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, (ids, noise) = _model(text_dim=None), _inputs()
+    expected = DiffusionSampler(model).sample(ids, noise, steps=4)
+    _can_pack.cache_clear()
+    monkeypatch.setattr(torch.ops, "mkldnn", operations)
+    assert not _Product(torch.eye(3)).packed
+    torch.testing.assert_close(DiffusionSampler(model).sample(ids, noise, steps=4), expected, atol=1e-4, rtol=0)
+
+
+def test_packed_products_are_tried_once_even_in_autocast(fresh_probe: None) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        packed = _Product(torch.eye(3)).packed
+    _can_pack.cache_clear()
+    assert [_Product(torch.eye(3)).packed for _ in range(3)] == [packed] * 3
+    assert _can_pack.cache_info().misses == 1
 
 
 def test_without_guidance_the_unconditional_branch_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,15 +151,16 @@ def test_without_guidance_the_unconditional_branch_is_not_run(monkeypatch: pytes
     sampler = DiffusionSampler(model)
     conditional = sampler.sample(ids, noise, steps=4, guidance=0)
     assert rows == [1] * 8
-    with torch.no_grad():
-        model.token_embedder.weight[0] = 100.0  # the unconditional row; no id of this clip
-    changed = DiffusionSampler(model)
-    ids_above = ids.clamp_min(1)
-    assert torch.equal(
-        sampler.sample(ids_above, noise, steps=4, guidance=0), changed.sample(ids_above, noise, steps=4, guidance=0)
-    )
     assert not torch.allclose(sampler.sample(ids, noise, steps=4, guidance=1.8), conditional)
     assert rows[-1] == 2
+
+    ids_above = ids.clamp_min(1)
+    before = [sampler.sample(ids_above, noise, steps=4, guidance=guidance) for guidance in (0, 1.8)]
+    with torch.no_grad():
+        model.token_embedder.weight[0] = 100.0  # the unconditional row; no id of this clip
+    after = [DiffusionSampler(model).sample(ids_above, noise, steps=4, guidance=guidance) for guidance in (0, 1.8)]
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1], atol=0.1)
 
 
 def test_a_sample_does_not_depend_on_the_rest_of_its_batch() -> None:

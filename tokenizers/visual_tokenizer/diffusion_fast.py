@@ -1,7 +1,7 @@
 """The diffusion decoder's transformer for sampling: the same numbers as the module's forward pass, with less work.
 
-In: a `DiffusionDecoder`, whose weights are copied and rearranged; per clip, ids and noise levels. Out: the network's
-output between patches, for the conditional and (with guidance) the unconditional branch of one sample.
+In: a `DiffusionDecoder`, part of whose weights is copied and rearranged; per clip, ids and noise levels. Out: the
+network's output between patches, for the conditional and (with guidance) the unconditional branch of one sample.
 
 Exact in real numbers; rounding differs by some 1e-6 of the output's scale:
 - All samples of a step share one noise level, so every modulation is one vector a step. They are computed once for all
@@ -14,6 +14,7 @@ Exact in real numbers; rounding differs by some 1e-6 of the output's scale:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -39,7 +40,12 @@ class ClipCondition:
 
 
 class FastTransformer:
-    """Runs like the model it is built from, which must not train or move afterwards. Inference only."""
+    """Runs like the model it is built from, without gradients and outside autocast.
+
+    The patch embedding, the output, and self-attention and MLPs of the blocks are copied, or shared where their order
+    stays; embeddings of ids and times, modulations and cross-attention are the model's own. So a model that trained or
+    moved needs a new one.
+    """
 
     @torch.no_grad()
     def __init__(self, model: DiffusionDecoder) -> None:
@@ -75,7 +81,7 @@ class FastTransformer:
         return list(torch.stack(rows, dim=1))
 
     def condition(self, ids: Tensor, text: Tensor | None, fps: float | None, guided: bool) -> ClipCondition:
-        """Args: ids (1, K, h, w); text (1, M, text_dim); `guided` adds the branch with ids 0 and no text."""
+        """Args: ids (1, K, h, w); text (1, M, text_dim), any floating type; `guided` adds ids 0 without text."""
         ids = torch.cat([ids, torch.zeros_like(ids)]) if guided else ids
         channels = self.model.condition(ids)
         embedded = self.patches(channels) @ self._embed_condition
@@ -85,7 +91,7 @@ class FastTransformer:
         return ClipCondition(
             embedded,
             [block.rope(cosines, sines) for block in self._blocks],
-            None if text is None else [block.text(text) for block in self._blocks],
+            None if text is None else [block.text(text.to(embedded.dtype)) for block in self._blocks],
         )
 
     def __call__(self, patches: Tensor, scale: float, modulations: Tensor, condition: ClipCondition) -> Tensor:
@@ -105,15 +111,33 @@ class _Product:
     def __init__(self, weight: Tensor) -> None:
         weight = weight.detach().contiguous()
         on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
-        self.packed = on_cpu and torch.backends.mkldnn.is_available()
         # oneDNN with weights in its own order is a tenth faster than `F.linear` on a CPU, GELU included
+        self.packed = on_cpu and _can_pack()
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self.packed else weight
 
     def __call__(self, x: Tensor, gelu: bool = False) -> Tensor:
         if self.packed:
-            after = ("gelu", [], "none") if gelu else ("none", [], "")
-            return torch.ops.mkldnn._linear_pointwise(x, self.weight, None, *after)
+            return _packed_product(x, self.weight, gelu)
         return F.gelu(F.linear(x, self.weight)) if gelu else F.linear(x, self.weight)
+
+
+def _packed_product(x: Tensor, packed: Tensor, gelu: bool) -> Tensor:
+    after = ("gelu", [], "none") if gelu else ("none", [], "")
+    return torch.ops.mkldnn._linear_pointwise(x, packed, None, *after)
+
+
+@cache
+def _can_pack() -> bool:
+    """Whether oneDNN's packed product works here: its operations are private to torch, so a tiny one is tried."""
+    x = torch.linspace(-1, 1, 32, dtype=torch.float32, device="cpu").view(2, 16)
+    weight = x.repeat(8, 1)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            packed, expected = torch.ops.mkldnn._reorder_linear_weight(weight), x @ weight.T
+            plain, bent = (_packed_product(x, packed, gelu) for gelu in (False, True))
+        return torch.allclose(plain, expected, atol=1e-5) and torch.allclose(bent, F.gelu(expected), atol=1e-5)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
 
 
 class _Block:

@@ -86,7 +86,7 @@ class DiffusionDecoder(nn.Module):
             latents: (B, C, K, H, W), already scaled to unit variance (`c_in`).
             time: (B,) noise level as the network sees it, 0.25 ln(sigma).
             ids: (B, K, h, w) integers in [0, num_ids).
-            text: (B, M, text_dim) text states, all of them attended; None for none, which equals zeros.
+            text: (B, M, text_dim) text states of any floating type, all attended; None for none, which equals zeros.
             fps: frames per second of the video; None for `base_fps`.
 
         Returns:
@@ -103,7 +103,7 @@ class DiffusionDecoder(nn.Module):
         if text is None:
             text = latents.new_zeros(len(latents), 1, self.config.text_dim or 1)
         inputs = torch.cat([latents, condition, mask], dim=1)
-        return self.transformer(inputs, time, text, fps=self.frame_rate(fps), return_dict=False)[0]
+        return self.transformer(inputs, time, text.to(latents.dtype), fps=self.frame_rate(fps), return_dict=False)[0]
 
     def denoise(
         self, noisy: Tensor, sigma: Tensor, ids: Tensor, text: Tensor | None = None, fps: float | None = None

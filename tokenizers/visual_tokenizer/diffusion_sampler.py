@@ -40,10 +40,13 @@ def draw_noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> T
 
 
 class DiffusionSampler:
-    """Samples from a trained decoder, whose weights are copied and rearranged: build it anew after training steps.
+    """Samples from a trained decoder, in the floating type of its weights; autocast is off while it runs.
+
+    Some weights are copied and rearranged, others stay the model's (see `FastTransformer`): build it anew after
+    training steps, or after the model has moved.
 
     Args:
-        model: on any device, in float32 or (on a GPU) bfloat16.
+        model: on any device, in float32, bfloat16 or float16. Activations above 65504 overflow float16.
     """
 
     def __init__(self, model: DiffusionDecoder) -> None:
@@ -66,7 +69,7 @@ class DiffusionSampler:
         Args:
             ids: (B, K, h, w) integers in [0, num_ids).
             noise: (B, C, K, H, W) standard normal, for example from `draw_noise`.
-            text: (B, M, text_dim) text states; None for none.
+            text: (B, M, text_dim) text states, any floating type; None for none.
             fps: frames per second of the video; None for `base_fps`.
             steps: evaluations of the network (of both branches together), at least 2.
             guidance: g of cond + g (cond - uncond); 0 leaves the unconditional branch out. A textbook scale is g + 1.
@@ -81,13 +84,14 @@ class DiffusionSampler:
         self.model.check(noise, ids, text)
         levels = noise_levels(steps)
         times = (0.25 * levels[:-1].log()).to(noise.device)
-        modulations = self._network.modulations(times)
         result = torch.empty_like(noise, dtype=torch.float32)
-        for index in range(len(ids)):
-            own = slice(index, index + 1)
-            condition = self._network.condition(ids[own], None if text is None else text[own], fps, guidance != 0)
-            tell = _offset(progress, index * steps, len(ids) * steps)
-            result[own] = self._run(noise[own].float(), condition, modulations, levels.tolist(), guidance, tell)
+        with torch.autocast(noise.device.type, enabled=False):  # packed weights have one type
+            modulations = self._network.modulations(times)
+            for index in range(len(ids)):
+                own = slice(index, index + 1)
+                condition = self._network.condition(ids[own], None if text is None else text[own], fps, guidance != 0)
+                tell = _offset(progress, index * steps, len(ids) * steps)
+                result[own] = self._run(noise[own].float(), condition, modulations, levels.tolist(), guidance, tell)
         return result
 
     def sample_windows(

@@ -87,12 +87,11 @@ def _evaluate(
         raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'report.json'}")
 
     from unimo.evaluation.report import run_evaluation, save_report
-    from unimo.options import check_decoding, check_device, check_dtype
+    from unimo.options import check_device, check_dtype, check_sampler
 
     found = str(check_device(device))
     check_dtype(dtype)
-    sampler = check_decoding("diffusion", *drawing, default="diffusion")
-    options = {key: sampler[key] for key in ("steps", "guidance")}
+    options = check_sampler(*drawing)
     with c.progress_bars(quiet) as progress:
         report = run_evaluation(kind, clips, bundle, count, numbers, batch_size, found, dtype, progress, options)
     if json:

@@ -64,7 +64,7 @@ def generate(
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
     frames = check_frames(frames, pipeline.settings.frames)
-    decoding = check_decoding(decoder, steps, guidance, pipeline.settings.decoder)
+    decoding = check_decoding(decoder, steps, guidance, pipeline.bundle)
     if dry_run:
         c.print_plan(
             {

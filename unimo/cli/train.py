@@ -7,6 +7,7 @@ the same folder before the transformer and the diffusion decoder.
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,13 +116,11 @@ def _command(stage: str, text: str) -> None:
         validation_clips: ValidationClipsOption = 256,
         minutes: MinutesOption = None,
         start_from: StartOption = None,
-        continuous: ContinuousOption = False,
         resume: ResumeOption = False,
         device: c.DeviceOption = "auto",
         quiet: c.QuietOption = False,
+        continuous: bool = False,
     ) -> None:
-        if continuous and stage != "visual-tokenizer":
-            raise InputError("--continuous belongs to visual-tokenizer", fix="leave it out")
         _train(
             "continuous-tokenizer" if continuous else stage,
             config,
@@ -139,6 +138,14 @@ def _command(stage: str, text: str) -> None:
             device=device,
         )
 
+    # typer reads options off the signature: only one of the stages has a continuous kind
+    parameters = inspect.signature(command, eval_str=True).parameters
+    if stage == "visual-tokenizer":
+        kept = {**parameters, "continuous": parameters["continuous"].replace(annotation=ContinuousOption)}
+    else:
+        kept = {name: each for name, each in parameters.items() if name != "continuous"}
+    command.__signature__ = inspect.Signature(list(kept.values()))  # type: ignore[attr-defined]
+    command.__annotations__ = {name: each.annotation for name, each in kept.items()}
     app.command(stage, help=text)(command)
 
 

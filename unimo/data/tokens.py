@@ -85,7 +85,7 @@ def tokenize_pack(
 
 
 # what lies behind the codes of the two tokenizers
-_BEHIND_CODES = ("decoder", "post_quant_conv", "quantizer.project_out")
+_BEHIND_CODES = ("decoder", "post_quant_conv", "quantizer.project_out", "latents_mean", "latents_std")
 
 
 def weights_hash(*models: nn.Module) -> str:

@@ -111,7 +111,7 @@ def generate_clips(
     """Video and motion from the clips' first frames, in batches of about `batch_size` sequences."""
     settings, copies = pipeline.settings, len(seeds)
     total, step = len(clips) * copies, max(1, batch_size // copies)
-    decoding = check_decoding(None, None, None, settings.decoder)
+    decoding = check_decoding(None, None, None, pipeline.bundle)
     frames, ids, own = [], [], []
     for start in range(0, len(clips), step):
         first = pipeline.visual_tokenizer.encode(np.asarray(clips.frames[start : start + step, :1]))
@@ -122,7 +122,9 @@ def generate_clips(
         )
         for first_row in range(0, len(visual), 8):
             part = slice(first_row, first_row + 8)
-            frames.append(pipeline.draw(visual[part], rows[part], decoding))
+            # another noise for every clip, or errors of one draw would stand in all of them
+            drawn_by = [start * copies + number + 1_000_003 * seed for number, seed in enumerate(rows)][part]
+            frames.append(pipeline.draw(visual[part], drawn_by, decoding))
         own.append(pipeline.visual_tokenizer.decode(first)[:, 0])
         ids.append(motion.cpu())
     intrinsics = clips.intrinsics.repeat(copies, axis=0)

@@ -9,17 +9,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from unimo.bundle import Bundle
+from unimo.bundle import DIFFUSION_PARTS, Bundle
 from unimo.data.clips import Clips
 from unimo.evaluation.clip_motions import check_clips, decoded_parts, true_parts
-from unimo.evaluation.pictures import PictureScores
 from unimo.evaluation.pose_errors import clip_joints, clip_pve_mm, pose_errors, with_accel_per_second
 from unimo.evaluation.summary import Numbers, prefixed, summarize
+from unimo.metrics.pictures import PictureScores
 from unimo.metrics.pose import codebook_use, drift_mm
 from unimo.metrics.video import box_downsampled
 from unimo.motion.batches import canonical_features
 from unimo.motion.features import rotation_form, with_rotation_form
-from unimo.pipeline import DIFFUSION_PARTS, UniMoPipeline
+from unimo.pipeline import UniMoPipeline
 from unimo.result import Progress
 from visual_tokenizer import GUIDANCE, STEPS
 

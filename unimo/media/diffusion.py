@@ -8,6 +8,7 @@ decoder's window are sampled in overlapping windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ class DiffusionVideoDecoder:
     """Wraps the two leaf models.
 
     Args:
-        model: trained diffusion decoder; its device and floating type are used as they are.
+        model: trained diffusion decoder; its device and floating type are used as they are. It must not train or
+            move after the first `decode`.
         tokenizer: the continuous tokenizer whose latents it writes, on the same device.
         fps: frame rate of the clips it was trained on.
 
@@ -42,8 +44,18 @@ class DiffusionVideoDecoder:
         ours, theirs = model.config.latent_channels, tokenizer.config.latent_channels
         if ours != theirs:
             raise ValueError(f"the diffusion decoder writes {ours} channels, the continuous tokenizer has {theirs}")
+        window, known = model.config.window, tokenizer.config.statistics_frames
+        if window > known:
+            raise ValueError(
+                f"the diffusion decoder's window is {window} latent frames, "
+                f"the continuous tokenizer has statistics of {known}"
+            )
         self.model, self.tokenizer, self.fps = model, tokenizer, fps
-        self._sampler = DiffusionSampler(model)
+
+    @cached_property
+    def _sampler(self) -> DiffusionSampler:
+        """Built by the first `decode`: it copies weights, which `reconstruct` does not need."""
+        return DiffusionSampler(self.model)
 
     @torch.inference_mode()
     def decode(
@@ -67,8 +79,13 @@ class DiffusionVideoDecoder:
             uint8 (B, T, H, W, 3).
 
         Raises:
-            InputError: wrong shape, an id out of range, or fewer than two steps.
+            InputError: wrong shape, an id out of range, not one seed a clip, or fewer than two steps.
         """
+        if ids.ndim != 4 or 0 in ids.shape:
+            what = f"these ids cannot be drawn: they must be (B, K, h, w), none of them 0, not {tuple(ids.shape)}"
+            raise InputError(what)
+        if len(seeds) != len(ids):
+            raise InputError(f"{len(ids)} clips need as many seeds, not {len(seeds)}", None, "one seed a clip")
         config, device = self.model.config, next(self.model.parameters()).device
         frames, height, width = ids.shape[1:]
         up = config.token_upsample
@@ -81,9 +98,9 @@ class DiffusionVideoDecoder:
             windows = self._sampler.sample_windows(
                 ids, noise, text, self.fps, steps=steps, guidance=guidance, progress=progress
             )
+            video = decode_windows(windows, self._draw, self.tokenizer.config.temporal_compression)
         except ValueError as error:
             raise InputError(f"these ids cannot be drawn: {error}") from error
-        video = decode_windows(windows, self._draw, self.tokenizer.config.temporal_compression)
         return to_frames(video)
 
     @torch.inference_mode()

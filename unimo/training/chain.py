@@ -42,6 +42,7 @@ STAGES = (
     "clips", "motion-tokenizer", "visual-tokenizer", "continuous-tokenizer", "tokens", "latents", "diffusion-decoder",
     "probe", "ar", "bundle",
 )  # fmt: skip
+_OPTIONAL = ("continuous-tokenizer", "diffusion-decoder")  # a bundle without them decodes directly
 # stages that every process of a data-parallel run takes part in
 _PARALLEL = ("visual-tokenizer", "continuous-tokenizer", "diffusion-decoder", "probe", "ar")
 
@@ -218,10 +219,12 @@ class Chain(WorkFolder):
     def stage_bundle(self) -> None:
         """Seals the trained parts into the bundle."""
         constant = fit_constant_pose(from_features(torch.from_numpy(self.tokens("train").features)))
+        parts = {stage: part for stage, part in PARTS.items() if stage not in _OPTIONAL or self.has(stage)}
         for stage in ("ar", "diffusion-decoder"):
-            self._check_tokens(stage)
-        logs = {stage: self._last_log(stage) for stage in PARTS}
-        components: dict[str, nn.Module] = {part.component: self._trained(stage) for stage, part in PARTS.items()}
+            if stage in parts:
+                self._check_tokens(stage)
+        logs = {stage: self._last_log(stage) for stage in parts}
+        components: dict[str, nn.Module] = {part.component: self._trained(stage) for stage, part in parts.items()}
         training: dict[str, Any] = {
             "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
             "clips": len(self.tokens("train")),

@@ -13,6 +13,12 @@ from torch import Tensor
 
 from unimo.data.pack import ClipPack
 from unimo.media.pixels import to_video
+from unimo.metrics.lpips import SMALLEST_SIDE
+
+CROP_STEP = 16
+"""Pixels of a grid cell of the discrete tokenizer, which crops are made of."""
+
+_NOT_NEGATIVE = ("person_weight", "l1_weight", "l2_weight", "flow_weight", "lpips_weight", "gain", "offset")
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,13 @@ class ClipDataConfig:
         lpips_weight: weight of LPIPS, the mean over frames; needs the two files below.
         lpips_network: "vgg", usual as a loss, or "alex".
         lpips_backbone, lpips_linear: files of LPIPS's weights, in the user's hands (see `unimo.metrics.lpips`).
-        crop: side of the square crops in pixels, a multiple of 16.
+        crop: side of the square crops in pixels, a multiple of 16; with LPIPS at least 32.
         whole_share: share of the steps on whole frames; they hold fewer clips, so that a step costs the same.
         gain, offset: largest random change of the colours, relative (each colour) and absolute (all, of 2).
         validation_clips: clips of the validation pack that are scored.
+
+    Raises:
+        ValueError: a value out of range, or LPIPS without its files.
     """
 
     person_weight: float = 4.0
@@ -47,6 +56,15 @@ class ClipDataConfig:
     validation_clips: int = 64
 
     def __post_init__(self) -> None:
+        for name in _NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:  # NaN too
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.whole_share <= 1:
+            raise ValueError(f"whole_share must be 0 to 1, got {self.whole_share}")
+        if self.crop < CROP_STEP or self.crop % CROP_STEP:
+            raise ValueError(f"crop must be a positive multiple of {CROP_STEP} pixels, got {self.crop}")
+        if self.lpips_weight and self.crop < SMALLEST_SIDE:
+            raise ValueError(f"crop must be at least {SMALLEST_SIDE} pixels where lpips_weight is set, got {self.crop}")
         if self.lpips_weight and not (self.lpips_backbone and self.lpips_linear):
             raise ValueError("lpips_weight needs lpips_backbone and lpips_linear, the two files of LPIPS's weights")
 

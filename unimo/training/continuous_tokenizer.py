@@ -42,7 +42,7 @@ class ContinuousDataConfig(ClipDataConfig):
 
 @dataclass(frozen=True)
 class ContinuousTokenizerTrainingConfig:
-    """configs/continuous_tokenizer/*.yaml."""
+    """configs/visual_tokenizer/continuous/*.yaml."""
 
     model: ContinuousTokenizerConfig
     optimization: OptimizationConfig

@@ -7,6 +7,7 @@ With the probability `drop` ids become 0 and there is no text: the unconditional
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from unimo.data.latents import LatentPack
 from unimo.data.pack import ClipPack
 from unimo.data.tokens import TokenPack
+from unimo.errors import InputError
 from unimo.training.config import OptimizationConfig
 from unimo.training.task import Batch, step_generator
 from unimo.training.token_start import embedding_start, mean_latents
@@ -82,6 +84,11 @@ class DiffusionClips:
             sizes = f"{len(self.pack)}, {len(self.tokens)} and {len(self.latents)}"
             raise ValueError(f"pixels, ids and latents must be of the same clips, there are {sizes}")
 
+    @property
+    def latent_frames(self) -> int:
+        """K, of every clip."""
+        return self.latents.latents.shape[2]
+
 
 class DiffusionDecoderTask:
     """Learns to draw latents from visual ids.
@@ -94,6 +101,9 @@ class DiffusionDecoderTask:
         codes: (ids, D) the quantiser's code of every id.
         model: weights to go on from; None starts afresh.
         device: of the model.
+
+    Raises:
+        InputError: clips are longer than the decoder's window.
     """
 
     name = "diffusion-decoder"
@@ -110,23 +120,31 @@ class DiffusionDecoderTask:
         device: str = "cpu",
     ) -> None:
         self.config, self.train, self.validation, self.device, self.fps = config, train, validation, device, fps
+        frames, window = train.latent_frames, config.model.window
+        if frames > window:
+            what = f"clips of {frames} latent frames, while the decoder draws {window} at once"
+            raise InputError(what, fix="model.window of its configuration, or shorter clips")
         self.tokenizer = tokenizer.to(device).eval().requires_grad_(False)
         torch.manual_seed(config.optimization.seed)
-        if model is None:
-            model = DiffusionDecoder(config.model)
-            initialize_diffusion_decoder(model)
-            self._start_embedding(model, codes)
-        self.shipped = model.to(device)
+        self.shipped = (model or DiffusionDecoder(config.model)).to(device)
         self.model: nn.Module = self.shipped
+        if model is None:
+            initialize_diffusion_decoder(self.shipped)
+            self._start_embedding(codes)
 
     @torch.no_grad()
-    def _start_embedding(self, model: DiffusionDecoder, codes: Tensor) -> None:
+    def _start_embedding(self, codes: Tensor) -> None:
         """The token embedding begins with the mean latents of its ids."""
         count = self.config.data.start_clips
-        ids = torch.from_numpy(self.train.tokens.visual_ids[:count].astype(np.int64))
-        latents = torch.from_numpy(self.train.latents.latents[:count].astype(np.float32)).to(self.device)
-        means = mean_latents(ids, self.tokenizer.normalize(latents).cpu(), codes)
-        model.token_embedder.weight.copy_(embedding_start(means, self.config.model.token_dim))
+        size = self.config.optimization.batch_size
+
+        def parts() -> Iterator[tuple[Tensor, Tensor]]:
+            for start in range(0, min(count, len(self.train.pack)), size):
+                batch = self._rows(self.train, np.arange(start, min(start + size, count, len(self.train.pack))))
+                yield batch["ids"].cpu(), batch["latents"].cpu()
+
+        means = mean_latents(parts(), codes)
+        self.shipped.token_embedder.weight.copy_(embedding_start(means, self.config.model.token_dim))
 
     def batch(self, step: int) -> Batch:
         data, rng = self.config.data, step_generator(self.config.optimization.seed, step)
@@ -136,43 +154,54 @@ class DiffusionDecoderTask:
         noise = rng.standard_normal(batch["latents"].shape, dtype=np.float32)
         dropped = torch.from_numpy(rng.random(len(rows)) < data.drop).to(self.device)
         batch["ids"] = batch["ids"].masked_fill(dropped[:, None, None, None], 0)
+        if batch["text"] is not None:
+            batch["text"] = batch["text"].masked_fill(dropped[:, None, None], 0)
         sigma = torch.from_numpy(sigma.astype(np.float32))
         return batch | {"sigma": sigma.to(self.device), "noise": torch.from_numpy(noise).to(self.device)}
 
     def _rows(self, clips: DiffusionClips, rows: np.ndarray) -> Batch:
-        """Ids, normalised latents and the person's share of each latent cell of some clips."""
+        """Ids, the prompt, normalised latents and the person's share of each latent cell of some clips."""
         latents = torch.from_numpy(clips.latents.latents[rows].astype(np.float32)).to(self.device)
         ids = torch.from_numpy(clips.tokens.visual_ids[rows].astype(np.int64)).to(self.device)
         person = person_share(clips.pack.masks(rows), latents.shape[2:]).to(self.device)
-        return {"names": rows.tolist(), "latents": self.tokenizer.normalize(latents), "ids": ids, "person": person}
+        prompt = self.shipped.prompt
+        text = None if prompt is None else prompt.expand(len(rows), -1, -1)
+        latents = self.tokenizer.normalize(latents)
+        return {"names": rows.tolist(), "latents": latents, "ids": ids, "text": text, "person": person}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         error = self._error(batch)
         weight = 1 + (self.config.data.person_weight - 1) * batch["person"]
         loss = (error * weight / weight.mean()).mean()
-        return loss, {"person_loss": float((error.detach() * batch["person"]).sum() / batch["person"].sum())}
+        person = (error.detach() * batch["person"]).sum() / batch["person"].sum().clamp(min=1e-6)
+        return loss, {"person_loss": float(person)}
 
     def _error(self, batch: Batch) -> Tensor:
         """EDM's weighted squared error, mean over channels: (B, 1, K, h, w)."""
         state, denoised, weight = self.shipped.denoise_noised(
-            batch["latents"], batch["ids"], batch["sigma"], batch["noise"], fps=self.fps
+            batch["latents"], batch["ids"], batch["sigma"], batch["noise"], batch["text"], self.fps
         )
         return (weight * (denoised - state).square()).mean(1, keepdim=True)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The loss at fixed noise levels, and scores of samples (no guidance, and the default) as drawn videos."""
-        numbers: dict[str, float] = {}
-        rows = np.arange(min(self.config.data.validation_clips, len(self.validation.pack)))
-        batch = self._rows(self.validation, rows)
-        noise = torch.randn(batch["latents"].shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        for level in VALIDATION_LEVELS:
-            sigma = torch.full((len(rows),), level, device=self.device)
-            numbers[f"loss_at_{level:g}"] = float(self._error(batch | {"sigma": sigma, "noise": noise}).detach().mean())
+        numbers = {f"loss_at_{level:g}": self._validation_error(level) for level in VALIDATION_LEVELS}
         sampler = DiffusionSampler(self.shipped)
         for name, guidance in (("plain", 0.0), ("guided", GUIDANCE)):
             scores = self._sampled(sampler, guidance)
             numbers |= {f"{name}.{key}": value for key, value in scores.items() if "downsampled" not in key}
         return numbers
+
+    def _validation_error(self, level: float) -> float:
+        """The loss of the validation clips at one noise level, as many clips at once as in training."""
+        count = min(self.config.data.validation_clips, len(self.validation.pack))
+        generator, total = torch.Generator().manual_seed(0), 0.0
+        for rows in np.array_split(np.arange(count), -(-count // self.config.optimization.batch_size)):
+            batch = self._rows(self.validation, rows)
+            noise = torch.randn(batch["latents"].shape, generator=generator).to(self.device)
+            sigma = torch.full((len(rows),), level, device=self.device)
+            total += len(rows) * float(self._error(batch | {"sigma": sigma, "noise": noise}).detach().mean())
+        return total / count
 
     def _sampled(self, sampler: DiffusionSampler, guidance: float) -> dict[str, float]:
         """Scores of samples of the first validation clips."""
@@ -187,7 +216,9 @@ class DiffusionDecoderTask:
             done += len(video)
             shape = self.validation.latents.latents.shape[1:]
             noise = draw_noise(generators, shape).to(self.device)
-            latents = sampler.sample(own, noise, fps=self.fps, guidance=guidance)
+            prompt = self.shipped.prompt
+            text = None if prompt is None else prompt.expand(len(own), -1, -1)
+            latents = sampler.sample(own, noise, text, self.fps, guidance=guidance)
             return self.tokenizer.decode(self.tokenizer.denormalize(latents))
 
         return score_reconstructions(reconstruct, self.validation.pack, clips, self.device)

@@ -123,7 +123,7 @@ class Trainer:
         config, model = self.config, self.task.model
         model.train()
         # One seed a step makes dropout and the like the same after a resume, with no generator state to keep.
-        torch.manual_seed(config.seed * 1_000_003 + self.step)
+        torch.manual_seed((config.seed * 1_000_003 + self.step) * parallel.world_size() + parallel.rank())
         rate = learning_rate(config, self.step, self._fraction())
         self.optimizer.set_rate(rate)
         batch = self.task.batch(self.step)

@@ -6,30 +6,33 @@ spends itself on learning 4 096 ids one by one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 _TRUST = 8.0  # cells of an id that count as much as what its code lets expect
 
 
-def mean_latents(ids: Tensor, latents: Tensor, codes: Tensor) -> Tensor:
+def mean_latents(clips: Iterable[tuple[Tensor, Tensor]], codes: Tensor) -> Tensor:
     """Mean latents of the cells that carry an id, drawn towards a cubic function of its code where these are few.
 
     Args:
-        ids: (N, K, h, w) int64.
-        latents: (N, C, K, H, W) normalised, H = u h and W = u w.
+        clips: some clips at a time, ids (N, K, h, w) int64 and normalised latents (N, C, K, H, W), H = u h, W = u w.
         codes: (ids, D) the quantiser's code of every id, in [-1, 1].
 
     Returns:
         (ids, C u u) float32.
     """
-    height, width = ids.shape[2:]
-    up = latents.shape[3] // height
-    cells = latents.unflatten(3, (height, up)).unflatten(5, (width, up))  # N, C, K, h, u, w, u
-    rows = cells.permute(0, 2, 3, 5, 1, 4, 6).reshape(ids.numel(), -1).float()
-    flat = ids.flatten()
-    count = torch.bincount(flat, minlength=len(codes)).float()[:, None]
-    total = torch.zeros(len(codes), rows.shape[1]).index_add_(0, flat, rows)
+    count, total = torch.zeros(len(codes), 1), torch.zeros(len(codes), 1)
+    for ids, latents in clips:
+        height, width = ids.shape[2:]
+        up = latents.shape[3] // height
+        cells = latents.unflatten(3, (height, up)).unflatten(5, (width, up))  # N, C, K, h, u, w, u
+        rows = cells.permute(0, 2, 3, 5, 1, 4, 6).reshape(ids.numel(), -1).float()
+        flat = ids.flatten()
+        count += torch.bincount(flat, minlength=len(codes))[:, None]
+        total = total + torch.zeros(len(codes), rows.shape[1]).index_add_(0, flat, rows)
     features = _cubic(codes.float())
     weighted = features * count
     ridge = 1e-3 * torch.eye(features.shape[1]) * float(count.sum())
@@ -38,7 +41,7 @@ def mean_latents(ids: Tensor, latents: Tensor, codes: Tensor) -> Tensor:
 
 
 def embedding_start(means: Tensor, dim: int) -> Tensor:
-    """Embedding rows (ids, dim) of unit size: the first principal components of `means` (ids, F), then noise.
+    """Embedding rows (ids, dim): principal components of `means` (ids, F), the first of unit deviation, then noise.
 
     The noise comes from torch's global generator; it fills the columns when F < dim.
     """

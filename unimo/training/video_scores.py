@@ -12,8 +12,7 @@ from torch import Tensor
 
 from unimo.data.pack import ClipPack
 from unimo.media.pixels import to_frames, to_video
-from unimo.metrics.flicker import flicker_error
-from unimo.metrics.structure import WINDOW, ssim
+from unimo.metrics.pictures import PictureScores
 from unimo.metrics.video import box_downsampled, psnr_db
 
 _BATCH = 8
@@ -31,45 +30,21 @@ def score_reconstructions(
         device: where the video is put.
 
     Returns:
-        Means over clips of `psnr_db` and `psnr_person_db` (dB), both also of a 16x smaller copy (`downsampled.…`),
-        `ssim` and `ssim_person` (1 is best), and `flicker_error` (0 is best).
+        Means over clips of the measures of `PictureScores`, and of the two PSNRs of a copy of the frames that is 16x
+        down-sampled and enlarged again (`downsampled_16x.psnr_db`, `downsampled_16x.psnr_in_mask_db`).
     """
     count = min(clips, len(pack))
-    scores: list[dict[str, float]] = []
+    scores = PictureScores()
+    coarse: dict[str, list[float]] = {"psnr_db": [], "psnr_in_mask_db": []}
     for start in range(0, count, _BATCH):
         rows = np.arange(start, min(start + _BATCH, count))
         frames, masks = np.asarray(pack.frames[rows]), pack.masks(rows)
         drawn = to_frames(reconstruct(to_video(frames, device)))
-        scores += [_clip_scores(*clip) for clip in zip(drawn, frames, masks, strict=True)]
-    return {name: float(np.nanmean([clip[name] for clip in scores])) for name in scores[0]}
-
-
-def _clip_scores(ours: np.ndarray, real: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Of one clip: frames (T, H, W, 3) uint8 and the person's mask (T, H, W)."""
-    small = box_downsampled(real)
-    return {
-        "psnr_db": psnr_db(ours, real),
-        "psnr_person_db": psnr_db(ours, real, mask),
-        "downsampled.psnr_db": psnr_db(small, real),
-        "downsampled.psnr_person_db": psnr_db(small, real, mask),
-        "ssim": ssim(ours, real),
-        "ssim_person": _person_ssim(ours, real, mask),
-        "flicker_error": flicker_error(ours, real),
-    }
-
-
-def _person_ssim(ours: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
-    """`ssim` with a mask, without the windows far from it, which cost most of the time."""
-    box = (slice(None), _span(mask.max(axis=(0, 2))), _span(mask.max(axis=(0, 1))))
-    near = mask[box]
-    if min(near.shape[1:]) < WINDOW:  # no person, or only where no window has its centre
-        return float("nan")
-    return ssim(ours[box], real[box], near)
-
-
-def _span(lines: np.ndarray) -> slice:
-    """From the first true line to the last, with half a window on either side."""
-    where = np.flatnonzero(lines)
-    if not len(where):
-        return slice(0, 0)
-    return slice(max(0, int(where[0]) - WINDOW // 2), int(where[-1]) + WINDOW // 2 + 1)
+        for ours, real, mask in zip(drawn, frames, masks, strict=True):
+            scores.add(ours, real, mask)
+            # not all measures: the copy is the same at every validation
+            copy = box_downsampled(real)
+            coarse["psnr_db"].append(psnr_db(copy, real))
+            coarse["psnr_in_mask_db"].append(psnr_db(copy, real, mask))
+    values = scores.values | {f"downsampled_16x.{key}": np.array(each) for key, each in coarse.items()}
+    return {key: float(np.nanmean(each)) for key, each in values.items()}

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from ar_model import UniMoTransformer
 from motion_tokenizer import MotionVQVAE
 from unimo.assets import config_path
-from unimo.bundle import BundleSettings, load_bundle, load_strictly
+from unimo.bundle import BundleSettings, load_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.latents import LatentPack
 from unimo.data.pack import ClipPack
@@ -35,6 +35,7 @@ from unimo.training.loop import Trainer
 from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig
 from unimo.training.task import Task
 from unimo.training.visual_tokenizer import VisualTokenizerTrainingConfig
+from unimo.weights import load_strictly
 from visual_tokenizer import ContinuousVisualTokenizer, DiffusionDecoder, DiscreteVisualTokenizer
 
 
@@ -81,8 +82,8 @@ class ChainConfig:
         minutes: wall-clock budget by training stage, in place of the one in its config.
         training: training configurations by stage, in place of the preset's or of the one that a run began with.
         start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
-            tokenizers that were not trained in the work folder are taken from it too. The transformer then skips
-            its first reading steps; those of `reading_every` stay.
+            what the bundle lacks starts afresh. Tokenizers that were not trained in the work folder are taken from it
+            too. The transformer then skips its first reading steps; those of `reading_every` stay.
         workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
@@ -205,8 +206,8 @@ class WorkFolder:
 
         `finish` is called on the trained weights before they are written.
         """
-        if self.config.start_from and stage != "probe":
-            load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(self.config.start_from))
+        if self._in_start(stage):
+            load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(str(self.config.start_from)))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
             self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
@@ -224,13 +225,23 @@ class WorkFolder:
             save_file({key: value.contiguous().cpu().clone() for key, value in task.shipped.state_dict().items()}, path)
         return metrics
 
+    def has(self, stage: str) -> bool:
+        """Whether the part of a stage was trained here, or comes with the bundle that training starts from."""
+        return (self.config.work / f"{stage}.safetensors").is_file() or self._in_start(stage)
+
+    def _in_start(self, stage: str) -> bool:
+        """Whether training starts from a bundle that has the part of a stage."""
+        if stage not in PARTS or not self.config.start_from:
+            return False
+        return PARTS[stage].component in load_bundle(self.config.start_from).info.components
+
     def _bundled(self, stage: str) -> Any:
         """The part of the bundle `start_from` that a stage trains."""
         return load_bundle(str(self.config.start_from)).component(PARTS[stage].component)
 
     def _trained(self, stage: str) -> Any:
         part, path = PARTS[stage], self.config.work / f"{stage}.safetensors"
-        if not path.is_file() and self.config.start_from:
+        if not path.is_file() and self._in_start(stage):
             return self._bundled(stage)
         if not path.is_file():
             raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
