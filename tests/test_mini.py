@@ -10,7 +10,13 @@ from unimo.assets import example_path
 from unimo.bundle import load_bundle
 from unimo.media.images import read_image
 from unimo.media.letterbox import Letterbox
-from unimo.metrics.video import psnr_db
+from unimo.media.source import FrameSource
+from unimo.metrics.video import box_downsampled, psnr_db
+
+
+def first_frames(name: str, count: int, step: int) -> list:
+    """Every `step`-th of the first `count` frames of an example, with their times."""
+    return [pair for pair, _ in zip(FrameSource.of(example_path(name)), range(count), strict=False)][::step]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +40,15 @@ def test_generate_writes_the_reference_first_and_the_same_for_the_same_seed(pipe
     assert np.array_equal(first.motion.body_pose, second.motion.body_pose)
     reference = Letterbox(*image.shape[:2], 128).apply(image)
     assert psnr_db(frames[0], reference) > 20
+
+
+def test_both_decoders_draw_a_clip_closer_than_a_16_times_smaller_copy(pipeline):
+    clip = np.stack([Letterbox(*frame.shape[:2], 128).apply(frame) for _, frame in first_frames("clip.mp4", 33, 2)])
+    ids, best = pipeline.visual_tokenizer.encode(clip), psnr_db(box_downsampled(clip), clip)
+    direct = psnr_db(pipeline.visual_tokenizer.decode(ids), clip)
+    diffusion = psnr_db(pipeline.diffusion_decoder.decode(ids[None], [0])[0], clip)
+    continuous = psnr_db(pipeline.diffusion_decoder.reconstruct(clip[None])[0], clip)
+    assert direct > best + 1 and diffusion > best - 1 and continuous > direct + 2
 
 
 def test_capture_has_a_motion_frame_for_every_frame_of_the_clip(pipeline):

@@ -50,7 +50,8 @@ def test_three_downloads_become_a_bundle(downloads: Path, tmp_path: Path, capsys
         model = bundle.component(part)
         assert model.config == original.config
         for key, value in original.state_dict().items():
-            stored = value.bfloat16().float() if value.ndim > 1 else value
+            statistics = key.startswith("latents_")  # keep their precision, as vectors do
+            stored = value.bfloat16().float() if value.ndim > 1 and not statistics else value
             assert torch.equal(model.state_dict()[key], stored), key
 
 

@@ -22,7 +22,7 @@ from unimo.render.sheet import contact_sheet
 def draw_decoder_strips(
     clips: Clips, bundle: Bundle, path: Path, rows: Sequence[int], columns: int = 5, device: str = "cpu"
 ) -> None:
-    """Draws, for each clip in `rows`, `columns` frames at even distances as each decoder draws them, one below another.
+    """Draws `columns` frames of each clip in `rows` as each decoder draws them; below stands "clip: decoder, frame".
 
     Raises:
         InputError: the clips are not of the bundle's length, or the bundle has no diffusion decoder.
@@ -42,6 +42,6 @@ def draw_decoder_strips(
     for index, row in enumerate(rows):
         for name, videos in drawn.items():
             pictures += list(videos[index, moments])
-            labels += [f"clip {row}, {name}, frame {moment}" for moment in moments]
+            labels += [f"{row}: {name}, {moment}" for moment in moments]
     with atomic_write(path) as target:
         Image.fromarray(contact_sheet(pictures, columns, labels)).save(target)
