@@ -78,6 +78,14 @@ def check_sampling(num_samples: int, temperature: float, top_p: float, focal: fl
         raise InputError(f"the focal length must be a positive number of pixels, not {focal}", None, fix)
 
 
+def check_whole(bundle: Bundle) -> None:
+    """Raises InputError when a bundle lacks a part that `generate` and `capture` need."""
+    needed = {"motion_tokenizer", "visual_tokenizer/discrete", "ar_model"}
+    if missing := needed - bundle.info.components.keys():
+        what = f"this bundle can neither generate nor capture: it has no {' and no '.join(sorted(missing))}"
+        raise InputError(what, str(bundle.path), "another --bundle; docs/training.md says how to train what is missing")
+
+
 def check_decoding(decoder: str | None, steps: int | None, guidance: float | None, bundle: Bundle) -> dict[str, Any]:
     """How visual ids are drawn: `decoder` (by default the bundle's own) and, for diffusion, `steps` and `guidance`.
 

@@ -11,6 +11,8 @@ from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from unimo.assets import example_path
+from unimo.bundle import load_bundle, save_bundle
 from unimo.cli.main import app
 
 RUNNER = CliRunner()
@@ -54,6 +56,16 @@ def test_wrong_options_are_refused(picture: Path, tmp_path: Path, options: list[
     words = ["generate", "--image", str(picture), "--bundle", "debug", "--output", str(tmp_path / "out"), *options]
     assert message in run(*words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["generate", "capture"])
+def test_a_bundle_without_a_transformer_is_refused_early(picture: Path, tmp_path: Path, command: str) -> None:
+    debug = load_bundle("debug")
+    visual = {name: debug.component(name) for name in ("visual_tokenizer/discrete", "visual_tokenizer/continuous")}
+    save_bundle(tmp_path / "visual", "visual", debug.settings, visual)
+    source = ["--image", str(picture)] if command == "generate" else ["--video", str(example_path("clip.mp4"))]
+    said = run(command, *source, "--bundle", str(tmp_path / "visual"), "--output", str(tmp_path / "out"), "--dry-run")
+    assert "can neither generate nor capture: it has no ar_model and no motion_tokenizer" in said
 
 
 def test_only_the_visual_tokenizer_has_a_continuous_kind() -> None:

@@ -111,6 +111,12 @@ def test_wrong_ids_are_refused(decoder: DiffusionVideoDecoder, wrong: torch.Tens
         decoder.decode(wrong, [0], steps=2)
 
 
+@pytest.mark.parametrize("guidance", [float("nan"), -1.0])
+def test_a_guidance_out_of_range_is_refused(decoder: DiffusionVideoDecoder, guidance: float) -> None:
+    with pytest.raises(InputError, match="the guidance must be 0 or more"):
+        decoder.decode(ids(1, 2), [0], steps=2, guidance=guidance)
+
+
 def test_parts_that_do_not_belong_together_are_refused(decoder: DiffusionVideoDecoder) -> None:
     other = ContinuousVisualTokenizer(ContinuousTokenizerConfig(8, (1, 1, 1), 1, 4, latent_channels=5))
     with pytest.raises(ValueError, match="writes 4 channels, the continuous tokenizer has 5"):

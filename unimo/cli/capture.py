@@ -52,11 +52,12 @@ def capture(
     if single:
         FrameSource.of(videos[0], limit=frames)
 
-    from unimo.options import check_sampling
+    from unimo.options import check_sampling, check_whole
     from unimo.pipeline import UniMoPipeline
 
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
+    check_whole(pipeline.bundle)
     if dry_run:
         c.print_plan(
             {

@@ -58,11 +58,12 @@ def generate(
         what = f"the output folder holds {', '.join(path.name for path in earlier)} of an earlier run"
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
-    from unimo.options import check_decoding, check_frames, check_sampling
+    from unimo.options import check_decoding, check_frames, check_sampling, check_whole
     from unimo.pipeline import UniMoPipeline
 
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
+    check_whole(pipeline.bundle)
     frames = check_frames(frames, pipeline.settings.frames)
     decoding = check_decoding(decoder, steps, guidance, pipeline.bundle)
     if dry_run:
@@ -85,7 +86,8 @@ def generate(
         )
         for index, result in enumerate(results):
             results[index] = enhance_result(result, enhance)
-            progress("enhancing video", index + 1, len(results))
+            if enhancer != "none":
+                progress("enhancing video", index + 1, len(results))
         written = []
         for each, result in zip(folders, results, strict=True):
             result.run["input"] = str(image)

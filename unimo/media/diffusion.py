@@ -7,6 +7,7 @@ decoder's window are sampled in overlapping windows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -72,20 +73,22 @@ class DiffusionVideoDecoder:
             ids: (B, K, h, w) integers.
             seeds: one a clip; a clip's frames do not depend on the other clips.
             steps: of the sampler.
-            guidance: g of cond + g (cond - uncond).
+            guidance: g of cond + g (cond - uncond), 0 or more.
             progress: called with (steps done, steps in all).
 
         Returns:
             uint8 (B, T, H, W, 3).
 
         Raises:
-            InputError: wrong shape, an id out of range, not one seed a clip, or fewer than two steps.
+            InputError: wrong shape, an id out of range, not one seed a clip, or steps or guidance out of range.
         """
         if ids.ndim != 4 or 0 in ids.shape:
             what = f"these ids cannot be drawn: they must be (B, K, h, w), none of them 0, not {tuple(ids.shape)}"
             raise InputError(what)
         if len(seeds) != len(ids):
             raise InputError(f"{len(ids)} clips need as many seeds, not {len(seeds)}", None, "one seed a clip")
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise InputError(f"the guidance must be 0 or more, not {guidance}", None, f"guidance={GUIDANCE}")
         config, device = self.model.config, next(self.model.parameters()).device
         frames, height, width = ids.shape[1:]
         up = config.token_upsample
