@@ -113,7 +113,7 @@ def test_wrong_ids_are_refused(decoder: DiffusionVideoDecoder, wrong: torch.Tens
 
 @pytest.mark.parametrize("guidance", [float("nan"), -1.0])
 def test_a_guidance_out_of_range_is_refused(decoder: DiffusionVideoDecoder, guidance: float) -> None:
-    with pytest.raises(InputError, match="the guidance must be 0 or more"):
+    with pytest.raises(InputError, match="cannot be drawn: guidance must be 0 or more, got"):
         decoder.decode(ids(1, 2), [0], steps=2, guidance=guidance)
 
 

@@ -24,7 +24,7 @@ from visual_tokenizer import ContinuousTokenizerConfig, ContinuousVisualTokenize
 CONFIG = DiffusionDecoderTrainingConfig(
     model=DiffusionDecoderConfig(
         num_blocks=2, num_heads=2, head_dim=16, latent_channels=4, num_ids=8, token_dim=8, text_dim=None,
-        adaln_lora_dim=8, mlp_ratio=2, max_size=(8, 16, 16),
+        adaln_lora_dim=8, mlp_ratio=2, max_size=(8, 16, 16), window=2, overlap=1,
     ),
     optimization=OptimizationConfig(steps=10, batch_size=6, learning_rate=3e-3),
     data=DiffusionDataConfig(validation_clips=6, sampled_clips=4),
@@ -121,11 +121,10 @@ def test_a_prompt_is_read_and_dropped_with_the_ids() -> None:
 
 
 def test_clips_longer_than_the_window_are_refused() -> None:
-    config = replace(CONFIG, model=replace(CONFIG.model, window=2, overlap=1))
     long = replace(_clips(), latents=FakeLatents(np.zeros((6, 4, 3, 6, 6), np.float16)))  # type: ignore[arg-type]
     task = _task()
     with pytest.raises(InputError, match="clips of 3 latent frames, while the decoder draws 2 at once"):
-        DiffusionDecoderTask(config, long, long, task.tokenizer, 15.0, torch.zeros(8, 1))
+        DiffusionDecoderTask(CONFIG, long, long, task.tokenizer, 15.0, torch.zeros(8, 1))
 
 
 def test_packs_of_different_clips_are_refused() -> None:

@@ -162,6 +162,10 @@ class DiffusionDecoder(nn.Module):
         denoised = self.denoise(state + level * noise, sigma, ids, text, fps)
         return state, denoised, (level.square() + data**2) / (level * data).square()
 
+    def prompt_states(self, batch: int) -> Tensor | None:
+        """The kept prompt for every clip of a batch, (batch, M, text_dim); None without one."""
+        return None if self.prompt is None else self.prompt.expand(batch, -1, -1)
+
     def frame_rate(self, fps: float | None) -> float:
         """`fps`, or `base_fps` for None; ValueError unless positive."""
         if fps is not None and not fps > 0:

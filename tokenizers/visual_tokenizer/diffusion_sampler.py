@@ -7,6 +7,7 @@ cond + g (cond - uncond). Every sample runs by itself, so its result does not de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -82,6 +83,8 @@ class DiffusionSampler:
             ValueError: wrong shape, dtype or range.
         """
         self.model.check(noise, ids, text)
+        if not (math.isfinite(guidance) and guidance >= 0):
+            raise ValueError(f"guidance must be 0 or more, got {guidance}")
         levels = noise_levels(steps)
         times = (0.25 * levels[:-1].log()).to(noise.device)
         result = torch.empty_like(noise, dtype=torch.float32)

@@ -7,7 +7,6 @@ decoder's window are sampled in overlapping windows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -87,16 +86,13 @@ class DiffusionVideoDecoder:
             raise InputError(what)
         if len(seeds) != len(ids):
             raise InputError(f"{len(ids)} clips need as many seeds, not {len(seeds)}", None, "one seed a clip")
-        if not (math.isfinite(guidance) and guidance >= 0):
-            raise InputError(f"the guidance must be 0 or more, not {guidance}", None, f"guidance={GUIDANCE}")
         config, device = self.model.config, next(self.model.parameters()).device
         frames, height, width = ids.shape[1:]
         up = config.token_upsample
         # drawn on the processor, so that a seed means the same noise everywhere
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         noise = draw_noise(generators, (config.latent_channels, frames, up * height, up * width)).to(device)
-        prompt = self.model.prompt
-        text = None if prompt is None else prompt.expand(len(ids), -1, -1)
+        text = self.model.prompt_states(len(ids))
         try:
             windows = self._sampler.sample_windows(
                 ids, noise, text, self.fps, steps=steps, guidance=guidance, progress=progress

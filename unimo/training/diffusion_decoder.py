@@ -19,6 +19,8 @@ from unimo.data.latents import LatentPack
 from unimo.data.pack import ClipPack
 from unimo.data.tokens import TokenPack
 from unimo.errors import InputError
+from unimo.media.diffusion import DiffusionVideoDecoder
+from unimo.media.pixels import to_video
 from unimo.training.config import OptimizationConfig
 from unimo.training.task import Batch, step_generator
 from unimo.training.token_start import embedding_start, mean_latents
@@ -28,8 +30,6 @@ from visual_tokenizer import (
     ContinuousVisualTokenizer,
     DiffusionDecoder,
     DiffusionDecoderConfig,
-    DiffusionSampler,
-    draw_noise,
     initialize_diffusion_decoder,
 )
 
@@ -164,9 +164,7 @@ class DiffusionDecoderTask:
         latents = torch.from_numpy(clips.latents.latents[rows].astype(np.float32)).to(self.device)
         ids = torch.from_numpy(clips.tokens.visual_ids[rows].astype(np.int64)).to(self.device)
         person = person_share(clips.pack.masks(rows), latents.shape[2:]).to(self.device)
-        prompt = self.shipped.prompt
-        text = None if prompt is None else prompt.expand(len(rows), -1, -1)
-        latents = self.tokenizer.normalize(latents)
+        text, latents = self.shipped.prompt_states(len(rows)), self.tokenizer.normalize(latents)
         return {"names": rows.tolist(), "latents": latents, "ids": ids, "text": text, "person": person}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -186,9 +184,9 @@ class DiffusionDecoderTask:
     def validate(self, model: nn.Module) -> dict[str, float]:
         """The loss at fixed noise levels, and scores of samples (no guidance, and the default) as drawn videos."""
         numbers = {f"loss_at_{level:g}": self._validation_error(level) for level in VALIDATION_LEVELS}
-        sampler = DiffusionSampler(self.shipped)
+        decoder = DiffusionVideoDecoder(self.shipped, self.tokenizer, self.fps)
         for name, guidance in (("plain", 0.0), ("guided", GUIDANCE)):
-            scores = self._sampled(sampler, guidance)
+            scores = self._sampled(decoder, guidance)
             numbers |= {f"{name}.{key}": value for key, value in scores.items() if "downsampled" not in key}
         return numbers
 
@@ -203,7 +201,7 @@ class DiffusionDecoderTask:
             total += len(rows) * float(self._error(batch | {"sigma": sigma, "noise": noise}).detach().mean())
         return total / count
 
-    def _sampled(self, sampler: DiffusionSampler, guidance: float) -> dict[str, float]:
+    def _sampled(self, decoder: DiffusionVideoDecoder, guidance: float) -> dict[str, float]:
         """Scores of samples of the first validation clips."""
         clips = self.config.data.sampled_clips
         ids = torch.from_numpy(self.validation.tokens.visual_ids[:clips].astype(np.int64)).to(self.device)
@@ -211,15 +209,9 @@ class DiffusionDecoderTask:
 
         def reconstruct(video: Tensor) -> Tensor:
             nonlocal done
-            own = ids[done : done + len(video)]
-            generators = [torch.Generator().manual_seed(done + row) for row in range(len(own))]
+            seeds = range(done, done + len(video))
             done += len(video)
-            shape = self.validation.latents.latents.shape[1:]
-            noise = draw_noise(generators, shape).to(self.device)
-            prompt = self.shipped.prompt
-            text = None if prompt is None else prompt.expand(len(own), -1, -1)
-            latents = sampler.sample(own, noise, text, self.fps, guidance=guidance)
-            return self.tokenizer.decode(self.tokenizer.denormalize(latents))
+            return to_video(decoder.decode(ids[seeds.start : seeds.stop], seeds, guidance=guidance))
 
         return score_reconstructions(reconstruct, self.validation.pack, clips, self.device)
 
