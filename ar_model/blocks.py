@@ -103,11 +103,16 @@ class Attention(Projections):
     def __init__(self, config: ARConfig) -> None:
         super().__init__(config, config.dim)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, prefix: int) -> Tensor:
-        """(B, S, dim) -> (B, S, dim); cos and sin are (S, head_dim)."""
+    def forward(
+        self, x: Tensor, cos: Tensor | None, sin: Tensor | None, prefix: int, absolute: Tensor | None = None
+    ) -> Tensor:
+        """(B, S, dim) -> (B, S, dim); cos and sin are (S, head_dim), and so is what is added after the rotation."""
         query, (key, value) = self.queries(x), self.keys_and_values(x)
-        cos, sin = cos.to(query.dtype)[:, None], sin.to(query.dtype)[:, None]
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if cos is not None and sin is not None:
+            cos, sin = cos.to(query.dtype)[:, None], sin.to(query.dtype)[:, None]
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        if absolute is not None:
+            query, key = query + absolute[:, None].to(query.dtype), key + absolute[:, None].to(key.dtype)
         mixed = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), prefix, self.backend)
         return self.wo(mixed.transpose(1, 2).flatten(2))
 
@@ -169,9 +174,21 @@ class Block(nn.Module):
             return x
         return x + self._drop(self.cross_attention(self.cross_attention_norm(x), memory))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, prefix: int, memory: Memory | None = None) -> Tensor:
-        """(B, S, dim) -> (B, S, dim)."""
-        x = x + self._drop(self.attention(self.attention_norm(x), cos, sin, prefix))
+    def forward(
+        self,
+        x: Tensor,
+        cos: Tensor | None,
+        sin: Tensor | None,
+        prefix: int,
+        memory: Memory | None = None,
+        absolute: Tensor | None = None,
+    ) -> Tensor:
+        """(B, S, dim) -> (B, S, dim).
+
+        Without cos and sin there is no rotation; ``absolute`` (S, head_dim) is added to queries and keys (paper
+        eq. 3-4).
+        """
+        x = x + self._drop(self.attention(self.attention_norm(x), cos, sin, prefix, absolute))
         x = self.look(x, memory)
         return x + self._drop(self.feed_forward(self.ffn_norm(x)))
 

@@ -9,7 +9,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ar_model.sequence import MOTION_LAYOUTS
+
 ATTENTION_BACKENDS = ("sdpa", "blocked", "mask")
+
+
+POSITION_FORMS = ("residual", "query_key")
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """The depth transformer, which writes the 36 codes of a motion frame in order (motion layout "frame" only).
+
+    Attributes:
+        dim: width of its stream.
+        layers: number of its blocks.
+        heads: attention heads.
+        ffn_hidden: hidden width of the SwiGLU.
+        code_dim: width of a code in the embedding of a whole frame, which joins its 36 codes.
+    """
+
+    dim: int = 1024
+    layers: int = 6
+    heads: int = 16
+    ffn_hidden: int = 2816
+    code_dim: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "layers", "heads", "ffn_hidden", "code_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"depth.{name} must be at least 1, got {getattr(self, name)}")
+        if self.dim % self.heads:
+            raise ValueError(f"depth.heads ({self.heads}) must divide depth.dim ({self.dim})")
 
 
 @dataclass(frozen=True)
@@ -30,8 +61,16 @@ class ARConfig:
         visual_embedding_rows: rows of the visual embedding, at least ``visual_ids``; ``None`` means equal.
             Cosmos 5B has 64 rows more, the first of which begins a video.
         motion_ids: motion vocabulary, embedding rows and outputs of the motion head.
-        absolute_positions: add the fixed sin/cos table before every layer.
+        motion_layout: ``"token"``: every motion code is a position, as in the paper; ``"frame"``: the 36 codes of a
+            frame are one position, and a small depth transformer writes them.
+        depth: sizes of that depth transformer; given exactly in the motion layout "frame".
+        absolute_positions: use the fixed sin/cos table in every layer.
+        position_form: where it is added: ``"residual"``, to the stream before the layer (Cosmos's code), or
+            ``"query_key"``, to the heads of queries and keys after their rotation (paper eq. 3-4; an ablation).
         position_gain: ``None`` adds the table as it is; a number makes a learned scalar per layer that starts there.
+        unified_rope: rotate both modalities by the coordinates that they share, not each by its own (an ablation).
+        unified_vocabulary: one softmax over visual and motion ids together, as one embedding layer of both has it (an
+            ablation; the embedding itself is the same function whether its rows are in one table or two).
         attention: back-end of training and of the plain forward pass: ``"sdpa"`` (two calls without a mask),
             ``"blocked"`` (faster for bfloat16 on CPU) or ``"mask"`` (boolean mask, the reference).
         dropout: probability of dropping embeddings and branch outputs while training.
@@ -52,8 +91,13 @@ class ARConfig:
     visual_ids: int = 64000
     visual_embedding_rows: int | None = None
     motion_ids: int = 512
+    motion_layout: str = "token"
+    depth: DepthConfig | None = None
     absolute_positions: bool = True
+    position_form: str = "residual"
     position_gain: float | None = None
+    unified_rope: bool = False
+    unified_vocabulary: bool = False
     attention: str = "sdpa"
     dropout: float = 0.0
     init_std: float = 0.02
@@ -78,6 +122,13 @@ class ARConfig:
             raise ValueError(f"context_dim must be at least 1 or None, got {self.context_dim}")
         if self.attention not in ATTENTION_BACKENDS:
             raise ValueError(f"attention must be one of {', '.join(ATTENTION_BACKENDS)}, got {self.attention!r}")
+        for name, choices in (("motion_layout", MOTION_LAYOUTS), ("position_form", POSITION_FORMS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be {' or '.join(choices)}, got {getattr(self, name)!r}")
+        if (self.depth is None) == (self.motion_layout == "frame"):
+            raise ValueError(f"depth must be given exactly for motion_layout frame, which is {self.motion_layout!r}")
+        if self.unified_vocabulary and self.motion_layout == "frame":
+            raise ValueError("unified_vocabulary needs motion_layout token: a frame's codes have a head of their own")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.position_gain is not None and not self.absolute_positions:

@@ -49,7 +49,8 @@ class PackedDecoder:
         self.device, self.dtype = weight.device, weight.dtype
         with torch.no_grad():
             self.blocks = [PackedBlock(block) for block in model.layers if isinstance(block, Block)]
-            self.heads = {kind: _transposed(model.head(kind).weight, weight) for kind in (VISUAL, MOTION)}
+            kinds = (VISUAL, MOTION) if model.depth is None else (VISUAL,)  # the depth transformer writes motion
+            self.heads = {kind: _transposed(model.head(kind).weight, weight) for kind in kinds}
         self.rotated = self.config.heads + self.config.kv_heads
 
     def tables(self, layout: SequenceLayout) -> tuple[Tensor, Tensor, list[Tensor | None]]:
@@ -79,12 +80,12 @@ class PackedDecoder:
         return (hidden @ self.heads[modality]).float()
 
     def prefill(self, tokens: Tensor, layout: SequenceLayout, cache: KVCache) -> Tensor:
-        """Run the first P tokens (B, P) of a layout at once, filling the cache; returns the last hidden (B, dim)."""
+        """Run the first tokens (B, n) of a layout at once, filling the cache; returns the last hidden (B, dim)."""
         config = self.config
-        batch, length = tokens.shape
+        x = self.model.embed(tokens, layout)
+        batch, length, _ = x.shape
         cos, sin, absolute = self.tables(layout)
         cos, sin = cos[:length, None], sin[:length, None]
-        x = self.model.embed(tokens, layout)
         for index, block in enumerate(self.blocks):
             table = absolute[index]
             if table is not None:

@@ -8,6 +8,7 @@ row ``b * num_samples + i`` of every output, and takes the seed of that index.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from ar_model.blocks import Context
 from ar_model.decoder import PackedDecoder
+from ar_model.depth_decoder import PackedDepth
 from ar_model.sampling import NoiseSource, Sampling, sample
-from ar_model.sequence import CODES_PER_FRAME, SequenceLayout
+from ar_model.sequence import CODES_PER_FRAME, MOTION, SequenceLayout
 from ar_model.transformer import UniMoTransformer
 
 Progress = Callable[[int, int], None]
@@ -28,6 +30,8 @@ class Engine:
     def __init__(self, model: UniMoTransformer) -> None:
         self.model = model
         self.decoder = PackedDecoder(model)
+        depth = model.depth
+        self.depth = None if depth is None else PackedDepth(depth, model.norm.weight, model.config.norm_eps)
 
     def generate_motion(
         self,
@@ -37,6 +41,7 @@ class Engine:
         seeds: Sequence[int] | None = None,
         num_samples: int = 1,
         callback: Progress | None = None,
+        context: Context | None = None,
     ) -> Tensor:
         """Motion of the person in a clip (V2M).
 
@@ -47,17 +52,18 @@ class Engine:
             seeds: one per output row; ``None`` means 0, 1, 2, ...
             num_samples: motions per clip; the clip is prefilled once.
             callback: called with (tokens done, tokens in all).
+            context: text states of the B clips; given exactly where the model's config has a ``context_dim``.
 
         Returns:
             (B * num_samples, T, 36) int64 motion ids.
 
         Raises:
-            ValueError: shapes, ids, frames or the number of seeds do not fit.
+            ValueError: shapes, ids, frames, the number of seeds or the context do not fit.
         """
         self._check_visual("visual_ids", visual_ids, 4)
         _, latent_frames, height, width = visual_ids.shape
-        layout = SequenceLayout("v2m", latent_frames, height, width, frames)
-        tokens = self._generate(layout, visual_ids, sampling, seeds, num_samples, callback)
+        layout = self._layout("v2m", latent_frames, height, width, frames)
+        tokens = self._generate(layout, visual_ids, sampling, seeds, num_samples, callback, context)
         return layout.invert(tokens)[1]
 
     def generate_video_motion(
@@ -69,6 +75,7 @@ class Engine:
         seeds: Sequence[int] | None = None,
         num_samples: int = 1,
         callback: Progress | None = None,
+        context: Context | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Video and motion from a reference image (I2VM).
 
@@ -76,18 +83,18 @@ class Engine:
             first_ids: (B, h, w) ids of the image, the first latent frame.
             latent_frames: K of the result, the image included.
             frames: T = 1 + 8(K-1).
-            sampling, seeds, num_samples, callback: as in ``generate_motion``.
+            sampling, seeds, num_samples, callback, context: as in ``generate_motion``.
 
         Returns:
             visual ids (B * num_samples, K, h, w) and motion ids (B * num_samples, T, 36), int64.
 
         Raises:
-            ValueError: shapes, ids, frames or the number of seeds do not fit.
+            ValueError: shapes, ids, frames, the number of seeds or the context do not fit.
         """
         self._check_visual("first_ids", first_ids, 3)
         _, height, width = first_ids.shape
-        layout = SequenceLayout("i2vm", latent_frames, height, width, frames)
-        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback)
+        layout = self._layout("i2vm", latent_frames, height, width, frames)
+        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context)
         return layout.invert(tokens)
 
     def generate_video(
@@ -98,6 +105,7 @@ class Engine:
         seeds: Sequence[int] | None = None,
         num_samples: int = 1,
         callback: Progress | None = None,
+        context: Context | None = None,
     ) -> Tensor:
         """Video from a reference image without motion, as Cosmos-AR 4B does.
 
@@ -109,8 +117,12 @@ class Engine:
         self._check_visual("first_ids", first_ids, 3)
         _, height, width = first_ids.shape
         layout = SequenceLayout("video", latent_frames, height, width)
-        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback)
+        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context)
         return layout.invert(tokens)[0]
+
+    def _layout(self, task: str, latent_frames: int, height: int, width: int, frames: int) -> SequenceLayout:
+        motion_layout = self.model.config.motion_layout
+        return SequenceLayout(task, latent_frames, height, width, frames, motion_layout=motion_layout)
 
     def _generate(
         self,
@@ -120,8 +132,9 @@ class Engine:
         seeds: Sequence[int] | None,
         num_samples: int,
         callback: Progress | None,
+        context: Context | None,
     ) -> Tensor:
-        """Tokens (B * num_samples, S) of a layout whose first latent frames are given."""
+        """Tokens (B * num_samples, N) of a layout whose first latent frames are given."""
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
         rows = visual_ids.shape[0] * num_samples
@@ -129,7 +142,7 @@ class Engine:
         if len(seeds) != rows:
             raise ValueError(f"{rows} rows need {rows} seeds, got {len(seeds)}")
         tokens = _prompt(layout, visual_ids.to(self.decoder.device))
-        return self.complete(tokens, layout, layout.condition_length, sampling or Sampling(), seeds, callback)
+        return self.complete(tokens, layout, layout.condition_length, sampling or Sampling(), seeds, callback, context)
 
     @torch.inference_mode()
     def complete(
@@ -145,45 +158,62 @@ class Engine:
         """Write everything after the first tokens of a sequence, of whatever task and with or without a context.
 
         Args:
-            tokens: (B, S) int64 in the layout's order; what stands behind the given ones is not read.
+            tokens: (B, N) int64 in the layout's order; what stands behind the given ones is not read.
             layout: the layout of every row.
-            given: number of tokens to keep, at least 1 and at least the layout's bidirectional prefix.
+            given: number of tokens to keep, at least 1 and at least the layout's bidirectional prefix; where a position
+                holds a whole motion frame, it ends between frames.
             sampling: the rule.
             seeds: one per output row, a multiple of B.
             callback: called with (tokens done, tokens in all).
             context: what the B rows may look at; given exactly where the config has a ``context_dim``.
 
         Returns:
-            (rows, S) int64 tokens.
+            (rows, N) int64 tokens.
 
         Raises:
             ValueError: tokens, ``given``, the number of seeds or the context do not fit.
         """
         layout.check_shape(tokens)
-        if not max(1, layout.prefix_length) <= given <= len(layout):
-            raise ValueError(f"given must be in {max(1, layout.prefix_length)}..{len(layout)}, got {given}")
-        decoder, total = self.decoder, len(layout)
+        self.model.check_layout(layout)
+        total, firsts = layout.num_tokens, layout.first_tokens.tolist()
+        if not max(1, layout.prefix_length) <= given <= total:
+            raise ValueError(f"given must be in {max(1, layout.prefix_length)}..{total}, got {given}")
+        start = bisect_left(firsts, given)
+        if [*firsts, total][start] != given:
+            raise ValueError(f"given must end between motion frames, got {given}")
+        decoder = self.decoder
         copies = len(seeds) // tokens.shape[0]
         if not copies or len(seeds) % tokens.shape[0]:
             raise ValueError(f"{len(seeds)} seeds are not a multiple of {tokens.shape[0]} rows")
         tokens = tokens.to(decoder.device, copy=True)
-        cache = decoder.new_cache(tokens.shape[0], given if copies > 1 else total, context)
+        cache = decoder.new_cache(tokens.shape[0], start if copies > 1 else len(layout), context)
         hidden = decoder.prefill(tokens[:, :given], layout, cache)
         if copies > 1:
-            cache = cache.expand(copies, total)
+            cache = cache.expand(copies, len(layout))
             hidden, tokens = hidden.repeat_interleave(copies, dim=0), tokens.repeat_interleave(copies, dim=0)
         noise = NoiseSource(seeds, decoder.device) if sampling.temperature > 0 else None
         tables, modalities = decoder.tables(layout), layout.modality.tolist()
-        for position in range(given, total):
-            logits = decoder.logits(hidden, modalities[position])
-            ids = sample(logits, sampling, None if noise is None else noise.draw(logits.shape[1]))
-            tokens[:, position] = ids
-            if position + 1 < total:
-                x = self.model.embedding(modalities[position])(ids)
+        for position in range(start, len(layout)):
+            modality, first = modalities[position], firsts[position]
+            ids = self._draw(hidden, modality, sampling, noise)
+            done = first + ids.shape[1]
+            tokens[:, first:done] = ids
+            if done < total:
+                whole = modality == MOTION and self.depth is not None
+                x = self.model.embedding(modality)(ids if whole else ids[:, 0])
                 hidden = decoder.step(x, position, tables, cache)
             if callback is not None:
-                callback(position + 1 - given, total - given)
+                callback(done - given, total - given)
         return tokens
+
+    def _draw(self, hidden: Tensor, modality: int, sampling: Sampling, noise: NoiseSource | None) -> Tensor:
+        """(B, n) ids of the next position from the hidden states (B, dim) before it."""
+        if modality == MOTION and self.depth is not None:
+            shape = (CODES_PER_FRAME, self.model.config.motion_ids)
+            drawn = None if noise is None else noise.draw(shape[0] * shape[1]).unflatten(1, shape)
+            return self.depth.write(hidden, sampling, drawn)
+        logits = self.decoder.logits(hidden, modality)
+        return sample(logits, sampling, None if noise is None else noise.draw(logits.shape[1]))[:, None]
 
     def _check_visual(self, name: str, ids: Tensor, dimensions: int) -> None:
         if ids.ndim != dimensions or ids.numel() == 0:
@@ -196,7 +226,7 @@ class Engine:
 
 
 def _prompt(layout: SequenceLayout, visual_ids: Tensor) -> Tensor:
-    """Tokens (B, S) with the first latent frames in place and 0 at every position still to be written."""
+    """Tokens (B, N) with the first latent frames in place and 0 at every position still to be written."""
     batch, given, height, width = visual_ids.shape
     visual = visual_ids.new_zeros(batch, layout.latent_frames, height, width)
     visual[:, :given] = visual_ids

@@ -174,7 +174,7 @@ def test_dropped_positions_are_as_if_masked_and_the_others_keep_their_places(
     model, layout = small_model(), SequenceLayout("v2m", 2, 2, 2, 9)
     tokens, keep = random_tokens(layout, 2), layout.reading_positions([2, 5])
     short = model.norm(model.residuals(tokens, layout, keep)[-1])
-    loss = model.loss_of(short, layout, tokens, keep=keep)
+    loss = model.loss_of(short, layout, tokens, tokens, keep=keep)
     assert loss.visual_tokens == 0 and loss.motion_tokens == 2 * 73  # [STG] predicts the first code of all
 
     seen = torch.zeros(len(layout), dtype=torch.bool)

@@ -40,6 +40,7 @@ class ArDataConfig:
         keypoint_weight: video-to-motion: weight of finding the 22 joints and their depth in the grid of visual
             tokens (`KeypointHead.loss`), a task of the training alone.
         keypoint_layer: number of blocks after which the joints are looked for.
+        tasks: what is trained: both, or "v2m" or "i2vm" alone (an ablation).
     """
 
     visual_noise: float = 0.0
@@ -52,15 +53,29 @@ class ArDataConfig:
     reading_frames: int = 2
     keypoint_weight: float = 0.0
     keypoint_layer: int = 4
+    tasks: tuple[str, ...] = TASKS
+
+    def __post_init__(self) -> None:
+        if not self.tasks or set(self.tasks) - set(TASKS):
+            raise ValueError(f"tasks must be some of {', '.join(TASKS)}, not {', '.join(self.tasks) or 'none'}")
+        if "v2m" not in self.tasks and (self.reading_steps or self.reading_every):
+            raise ValueError("steps that only read are video-to-motion: reading_steps and reading_every need task v2m")
 
 
 @dataclass(frozen=True)
 class ArTrainingConfig:
-    """configs/ar_model/*.yaml."""
+    """configs/ar_model/*.yaml.
+
+    Attributes:
+        z_loss: weight of the squared log-partition beside the cross-entropy (Cosmos: 1e-4); 0 leaves it out.
+        activation_checkpointing: keep only the stream between blocks and compute the rest again in the backward pass.
+    """
 
     model: ARConfig
     optimization: OptimizationConfig
     data: ArDataConfig = ArDataConfig()
+    z_loss: float = 0.0
+    activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.data.keypoint_weight and not 1 <= self.data.keypoint_layer <= self.model.layers:
@@ -87,12 +102,17 @@ class ArTask:
         data = config.data
         torch.manual_seed(config.optimization.seed)
         self.shipped = (model or UniMoTransformer(config.model)).to(device)
+        self.shipped.activation_checkpointing = config.activation_checkpointing
         if codes is not None:
             start_from_codes(self.shipped, *codes, config.optimization.seed)
         self.model: nn.Module = nn.ModuleDict({"transformer": self.shipped})
         _, latent_frames, height, width = train.visual_ids.shape
-        frames = train.motion_ids.shape[1]
-        self.layouts = {task: SequenceLayout(task, latent_frames, height, width, frames) for task in TASKS}
+        self.layouts = {
+            task: SequenceLayout(
+                task, latent_frames, height, width, train.motion_ids.shape[1], motion_layout=config.model.motion_layout
+            )
+            for task in TASKS
+        }
         self.keypoints: KeypointHead | None = None
         if data.keypoint_weight:
             self.points = keypoint_targets(torch.from_numpy(train.features), canonical_focal, latent_frames)
@@ -107,7 +127,7 @@ class ArTask:
         size = self.config.optimization.batch_size
         rows = rng.integers(len(self.train), size=size)
         half = (size + step % 2) // 2
-        parts = {"v2m": rows[:half], "i2vm": rows[half:]}
+        parts = {"v2m": rows[:half], "i2vm": rows[half:]} if data.tasks == TASKS else {data.tasks[0]: rows}
         batch: Batch = {"names": rows.tolist()}
         for task, part in parts.items():
             if len(part):
@@ -124,7 +144,7 @@ class ArTask:
     def _sequences(
         self, task: str, pack: TokenPack, rows: np.ndarray, rng: np.random.Generator, all_foreign: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """(noisy input tokens, labels), both (B,S); with `all_foreign` no motion frame at the input is the clip's."""
+        """(noisy input tokens, labels), both (B,N); with `all_foreign` no motion frame at the input is the clip's."""
         data, model, layout = self.config.data, self.config.model, self.layouts[task]
         visual, motion, labels = self._clean(task, pack, rows)
         visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
@@ -146,7 +166,7 @@ class ArTask:
         return torch.where(torch.from_numpy(replaced), torch.from_numpy(foreign), motion)
 
     def _clean(self, task: str, pack: TokenPack, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Visual ids (B,K,h,w), motion ids (B,T,36) and the tokens (B,S) of clips."""
+        """Visual ids (B,K,h,w), motion ids (B,T,36) and the tokens (B,N) of clips."""
         visual = torch.from_numpy(pack.visual_ids[rows].astype(np.int64))
         motion = torch.from_numpy(pack.motion_ids[rows].astype(np.int64))
         return visual, motion, self.layouts[task].build(visual, motion)
@@ -164,7 +184,7 @@ class ArTask:
         (inputs, labels), layout, keep = batch[task], self.layouts[task], batch.get("keep")
         keep = None if keep is None else keep.to(self.device)
         streams = self.shipped.residuals(inputs, layout, keep)
-        result = self.shipped.loss_of(self.shipped.norm(streams[-1]), layout, labels, keep=keep)
+        result = self.shipped.loss_of(self.shipped.norm(streams[-1]), layout, inputs, labels, keep, self.config.z_loss)
         total, numbers = result.total, _numbers(task, result)
         if task == "v2m" and self.keypoints is not None:
             data, rows = self.config.data, batch["names"][: len(inputs)]

@@ -44,12 +44,20 @@ def start_from_codes(model: UniMoTransformer, visual_codes: Tensor, motion_codes
         visual_codes, motion_codes: (N, c) the code of every id.
         seed: of the random directions.
     """
-    embeddings, motion_embeddings = model.tok_embeddings.weight, model.motion_embeddings.weight
-    parts = (
-        (visual_codes, embeddings, model.output.weight, _VISUAL_SPREAD),
-        (motion_codes, motion_embeddings, model.motion_output.weight, float(motion_embeddings.std())),
-    )
-    for number, (codes, embedding, head, spread) in enumerate(parts):
-        rows = rows_from_codes(codes, model.config.dim, seed + number)
-        embedding[: len(codes)] = spread * rows
-        head.copy_(float(head.std()) * rows)
+    visual = rows_from_codes(visual_codes, model.config.dim, seed)
+    model.tok_embeddings.weight[: len(visual)] = _VISUAL_SPREAD * visual
+    _at_spread(model.output.weight, visual)
+    for table in _motion_tables(model):
+        _at_spread(table, rows_from_codes(motion_codes, table.shape[1], seed + 1))
+
+
+def _motion_tables(model: UniMoTransformer) -> list[Tensor]:
+    """Everything with a row for each motion id: embeddings and heads."""
+    if model.depth is None:
+        return [model.motion_embeddings.weight, model.motion_output.weight]
+    return [model.motion_embeddings.codes.weight, model.depth.codes.weight, model.depth.output.weight]
+
+
+def _at_spread(table: Tensor, rows: Tensor) -> None:
+    """Replaces a table by rows, keeping its deviation."""
+    table.copy_(float(table.std()) * rows)
