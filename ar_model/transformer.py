@@ -11,6 +11,7 @@ half; ours add ``motion_embeddings``, ``special_embeddings``, ``motion_output`` 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,7 @@ class UniMoTransformer(nn.Module):
     """The unified transformer over visual, motion and special tokens.
 
     Attributes:
-        activation_checkpointing: while training, keep only the stream between blocks and compute the rest again.
+        activation_checkpointing: while training, keep only what enters the blocks and compute the rest again.
     """
 
     def __init__(self, config: ARConfig) -> None:
@@ -130,10 +131,15 @@ class UniMoTransformer(nn.Module):
         for index, block in enumerate(self.layers):
             x, heads = self.add_position(x, tables.absolute, index)
             arguments = (x, tables.cos, tables.sin, layout.prefix_length, memories[index], heads)
-            again = self.activation_checkpointing and self.training
-            x = checkpoint(block, *arguments, use_reentrant=False) if again else block(*arguments)
+            x = self._keeping_less(block, *arguments)
             streams.append(x)
         return streams
+
+    def _keeping_less(self, module: nn.Module, *arguments: Any) -> Tensor:
+        """What a module makes of its arguments; with activation checkpointing only they are kept for the gradient."""
+        if self.activation_checkpointing and self.training:
+            return checkpoint(module, *arguments, use_reentrant=False)
+        return module(*arguments)
 
     def check_layout(self, layout: SequenceLayout) -> None:
         """Raise ``ValueError`` unless motion stands in the layout as the config has it."""
@@ -245,7 +251,7 @@ class UniMoTransformer(nn.Module):
             rows, first = hidden[:, rows_of[positions - 1]], place[positions]
             if modality == MOTION and self.depth is not None:
                 first = first[:, None] + torch.arange(CODES_PER_FRAME, device=hidden.device)
-                rows = self.depth(rows, tokens[:, first])
+                rows = self._keeping_less(self.depth, rows, tokens[:, first])
             sums[modality] = self._cross_entropy(rows.flatten(0, -2), labels[:, first].flatten(), modality, z_loss)
         visual, motion = sums[VISUAL], sums[MOTION]
         return ARLoss(

@@ -1,11 +1,12 @@
-"""Embeddings and heads that start from codes."""
+"""Weights that start from codes, or from a transformer of the other motion layout."""
 
 from __future__ import annotations
 
 import torch
 
 from ar_model import ARConfig, UniMoTransformer
-from unimo.training.code_start import start_from_codes
+from ar_model.config import DepthConfig
+from unimo.training.code_start import fitting_state, start_from_codes
 from visual_tokenizer.fsq import FSQ
 
 
@@ -27,3 +28,28 @@ def test_ids_with_near_codes_start_with_near_embeddings() -> None:
     for head, spread in zip((model.output.weight, model.motion_output.weight), spreads, strict=True):
         assert abs(head.square().mean().sqrt() / spread - 1) < 0.1
     assert torch.allclose(model.output.weight / rows[:512], model.output.weight[0, 0] / rows[0, 0], rtol=1e-3)
+
+
+SIZES = {"dim": 48, "layers": 1, "heads": 2, "kv_heads": 1, "ffn_hidden": 32, "visual_ids": 512, "motion_ids": 32}
+FRAME = ARConfig(**SIZES, motion_layout="frame", depth=DepthConfig(dim=24, layers=1, heads=2, ffn_hidden=32, code_dim=8))
+
+
+def test_every_table_of_motion_codes_starts_from_them_in_the_frame_layout() -> None:
+    torch.manual_seed(0)
+    codes, model = torch.nn.functional.normalize(torch.randn(32, 4), dim=-1), UniMoTransformer(FRAME)
+    tables = [model.motion_embeddings.codes.weight, model.depth.codes.weight, model.depth.output.weight]
+    spreads = [float(table.detach().std()) for table in tables]
+    start_from_codes(model, torch.randn(512, 3), codes)
+    for table, spread in zip(tables, spreads, strict=True):
+        distances = torch.stack([torch.cdist(x, x).flatten() for x in (codes, table)])
+        assert torch.corrcoef(distances)[0, 1] > 0.6 and abs(float(table.detach().std()) / spread - 1) < 0.15
+
+
+def test_the_other_layouts_weights_are_taken_but_for_what_writes_motion() -> None:
+    earlier, model = UniMoTransformer(ARConfig(**SIZES)), UniMoTransformer(FRAME)
+    fresh = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(fitting_state(model, earlier))
+    for key, value in model.state_dict().items():
+        motion = key.startswith(("motion_embeddings", "depth"))
+        assert torch.equal(value, fresh[key] if motion else earlier.state_dict()[key]), key
+    assert fitting_state(earlier, earlier).keys() == earlier.state_dict().keys()

@@ -16,6 +16,7 @@ from unimo.synth.gait import gait_library
 from unimo.synth.scene import SceneConfig
 from unimo.training.motion_pool import MotionWindows
 from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
+from unimo.training.studies import motion_study
 from unimo.training.sweep import Ablation, load_ablations, run_sweep, write_table
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -27,6 +28,9 @@ SMALL = ["data.windows=4", "data.validation_windows=2", "optimization.steps=3", 
 def draw(config):
     library = gait_library(count=2, seconds=1.5)
     return MotionWindows.draw(library, library, SceneConfig(frames=5, fps=15, side=32), 1.2, config)
+
+
+STUDY = motion_study(draw)
 
 
 def two() -> dict[str, Ablation]:
@@ -73,8 +77,8 @@ def test_the_baseline_of_parts_has_as_many_parameters_as_mini():
 
 
 def test_a_sweep_runs_resumes_and_tabulates(tmp_path, monkeypatch):
-    table = run_sweep({"a": two()["a"]}, BASE, SMALL, [0, 1], 5, tmp_path, draw)
-    write_table(two(), tmp_path, 5)
+    table = run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0, 1], 5, tmp_path)
+    write_table(STUDY.columns, two(), tmp_path, 5)
     lines = table.read_text().splitlines()
     assert lines[0].startswith("5 minutes a run")
     first, second, again = (
@@ -85,7 +89,7 @@ def test_a_sweep_runs_resumes_and_tabulates(tmp_path, monkeypatch):
     result = json.loads((tmp_path / "a" / "seed_0" / "result.json").read_text())
     assert result["steps"] == 3 and result["mpjpe_mm"] > 0
     stamp = (tmp_path / "a" / "seed_0" / "result.json").stat().st_mtime_ns
-    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path, draw)
+    run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path)
     assert (tmp_path / "a" / "seed_0" / "result.json").stat().st_mtime_ns == stamp
 
 
@@ -100,24 +104,24 @@ def test_a_run_that_is_cut_off_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setattr(MotionTokenizerTask, "batch", cut)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "cut", draw)
-    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "cut", draw)
+        run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "cut")
+    run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "cut")
     assert steps == [0, 1, 2, 2]
-    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "whole", draw)
+    run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path / "whole")
     cut_off, whole = (load_file(tmp_path / way / "a/seed_0/step_00000003.safetensors") for way in ("cut", "whole"))
     assert all(torch.equal(cut_off[key], value) for key, value in whole.items())
 
 
 def test_a_run_of_another_configuration_is_not_taken_for_this_one(tmp_path):
-    run_sweep({"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path, draw)
+    run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path)
     for minutes, overrides in ((6, SMALL), (5, [*SMALL, "model.codebook_dim=4"])):
         with pytest.raises(InputError, match="a run of another configuration or budget lies here"):
-            run_sweep({"a": two()["a"]}, BASE, overrides, [0], minutes, tmp_path, draw)
+            run_sweep(STUDY, {"a": two()["a"]}, BASE, overrides, [0], minutes, tmp_path)
 
 
 def test_a_run_that_diverges_is_noted_and_the_next_begins(tmp_path):
     bad = Ablation({"One": "bad"}, change={"optimization": {"learning_rate": 1e30, "warmup_steps": 1}})
-    table = run_sweep({"a": bad, "b": two()["b"]}, BASE, SMALL, [0], 5, tmp_path, draw).read_text(encoding="utf-8")
+    table = run_sweep(STUDY, {"a": bad, "b": two()["b"]}, BASE, SMALL, [0], 5, tmp_path).read_text(encoding="utf-8")
     assert "| bad | 1 | diverged |" in table and "| second | 1 | 3 |" in table
 
 
@@ -126,5 +130,5 @@ def test_bad_sweeps_are_named(tmp_path):
         load_ablations(tmp_path / "nowhere")
     bad = {"a": Ablation({"One": "first"}, change={"model": {"codebok_size": 3}})}
     with pytest.raises(ConfigError, match="did you mean 'model.codebook_size'"):
-        run_sweep(bad, BASE, SMALL, [0], 1, tmp_path, draw)
+        run_sweep(STUDY, bad, BASE, SMALL, [0], 1, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
-"""Where embeddings and heads start: at the quantisers' codes, so that ids with near codes begin alike.
+"""Where a transformer's weights start: embeddings and heads at the quantisers' codes, so that ids with near codes begin
+alike; the rest, where there is one, at a transformer of the other motion layout.
 
-In: the code of every id, a fresh transformer. Out: the same transformer with other first weights.
+In: the code of every id or earlier weights, a fresh transformer. Out: other first weights for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from torch import Tensor
 from ar_model import UniMoTransformer
 
 _VISUAL_SPREAD = 0.1
+# what only one motion layout has, or has in another form
+_MOTION_PARTS = ("motion_embeddings.", "motion_output.", "depth.")
 
 
 def rows_from_codes(codes: Tensor, dim: int, seed: int = 0) -> Tensor:
@@ -61,3 +64,12 @@ def _motion_tables(model: UniMoTransformer) -> list[Tensor]:
 def _at_spread(table: Tensor, rows: Tensor) -> None:
     """Replaces a table by rows, keeping its deviation."""
     table.copy_(float(table.std()) * rows)
+
+
+def fitting_state(model: UniMoTransformer, earlier: UniMoTransformer) -> dict[str, Tensor]:
+    """Earlier weights, with the model's own first ones for the parts that write motion where the layouts differ."""
+    state = earlier.state_dict()
+    if model.config.motion_layout == earlier.config.motion_layout:
+        return state
+    shared = {key: value for key, value in state.items() if not key.startswith(_MOTION_PARTS)}
+    return shared | {key: value for key, value in model.state_dict().items() if key.startswith(_MOTION_PARTS)}

@@ -1,6 +1,7 @@
-"""Ablations of the motion tokenizer: every configuration of a folder trained for the same minutes, in one table.
+"""Ablations: every configuration of a folder trained for the same minutes, in one table.
 
-In: a folder of YAML files (`Ablation`) that say what differs from a base configuration. Out: a run a file and seed in
+In: a `Study` (which model is trained, how it is measured) and a folder of YAML files (`Ablation`) that say what differs
+from a base configuration. Out: a run a file and seed in
 `work/<file>/seed_<n>/`, and `table.md` and `table.json` over all runs found there. A run that is done is not repeated,
 one that was cut off goes on, one that diverges is noted and the next begins; rows without a finished run say "not run".
 Processes with different seeds may share the folder. On a CPU the minutes are CPU time over all threads of the process,
@@ -21,25 +22,30 @@ from unimo.config import load_config, read_yaml, to_dict
 from unimo.errors import InputError, TrainingError
 from unimo.files import atomic_write
 from unimo.training.loop import Trainer
-from unimo.training.motion_pool import MotionDataConfig, MotionWindows
-from unimo.training.motion_tokenizer import MotionTokenizerTask, MotionTokenizerTrainingConfig
+from unimo.training.task import Task
 
 logger = logging.getLogger(__name__)
 
-# metrics of the table: key, heading, digits
-COLUMNS = (
-    ("mpjpe_mm", "MPJPE, mm", 1),
-    ("pa_mpjpe_mm", "PA-MPJPE, mm", 1),
-    ("pve_low_poly_mm", "PVE (low-poly), mm", 1),
-    ("accel_mm_per_frame2", "Accel, mm/frame²", 1),
-    ("root_translation_m", "root, m", 3),
-    ("root_drift_mm", "drift, mm", 0),
-    ("foot_slide_mm_per_frame", "foot slide (camera frame), mm/frame", 1),
-    ("codebook_use", "codes in use", 2),
-)
 CONFIG, RESULT, TABLE = "config.json", "result.json", "table"
-Draw = Callable[[MotionDataConfig], MotionWindows]
+Columns = Sequence[tuple[str, str, int]]
 Progress = Callable[[str, float, str], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One kind of model that is compared.
+
+    Attributes:
+        config: class of its training configuration, which has an `optimization`.
+        columns: metrics of the table: key, heading, digits.
+        task: makes the training task of a configuration, data included.
+        measure: of a trained task, what stands in the result beside its validation; "parameters" among it.
+    """
+
+    config: type[Any]
+    columns: Columns
+    task: Callable[[Any], Task]
+    measure: Callable[[Any], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -72,27 +78,27 @@ def load_ablations(folder: Path) -> dict[str, Ablation]:
 
 
 def run_sweep(
+    study: Study,
     ablations: Mapping[str, Ablation],
     base: Path,
     overrides: Sequence[str],
     seeds: Sequence[int],
     minutes: float,
     work: Path,
-    draw: Draw,
     device: str = "cpu",
     progress: Progress = lambda stage, fraction, text: None,
 ) -> Path:
     """Trains every ablation with every seed and writes the table.
 
     Args:
+        study: what is trained and measured.
         ablations: by name, see `load_ablations`.
         base: the configuration that they change.
         overrides: `a.b=c`, applied to all.
-        seeds: of weights, batches and noise; the pool of windows is the same for all.
+        seeds: of weights, batches and noise; the clips are the same for all.
         minutes: budget of each run; the learning rate's decay follows it.
         work: folder of the runs.
-        draw: makes training and validation windows.
-        device: where models live.
+        device: where models live, which decides the clock.
         progress: called with (run, fraction, text).
 
     Returns:
@@ -105,36 +111,32 @@ def run_sweep(
     # steps must not end a run before its minutes, unless the user says so
     common = [f"optimization.steps={10**9}", *overrides, f"optimization.minutes={minutes}"]
     configs = {
-        (name, seed): _config(base, ablation, [*common, f"optimization.seed={seed}"])
+        (name, seed): _config(study, base, ablation, [*common, f"optimization.seed={seed}"])
         for seed in seeds
         for name, ablation in ablations.items()
     }
     folders = {(name, seed): work / name / f"seed_{seed}" for name, seed in configs}
     for key, config in configs.items():
         _check_same(folders[key], config)
-    windows: dict[MotionDataConfig, MotionWindows] = {}
     for (name, seed), config in configs.items():
         folder = folders[name, seed]
         if (folder / RESULT).is_file():
             continue
-        if config.data not in windows:
-            windows = {config.data: draw(config.data)}
         label = f"{name}, seed {seed}"
-        _run(config, windows[config.data], folder, device, lambda part, text, label=label: progress(label, part, text))
-        write_table(ablations, work, minutes)
-    return write_table(ablations, work, minutes)
+        _run(study, config, folder, device, lambda part, text, label=label: progress(label, part, text))
+        write_table(study.columns, ablations, work, minutes)
+    return write_table(study.columns, ablations, work, minutes)
 
 
-def _check_same(folder: Path, config: MotionTokenizerTrainingConfig) -> None:
+def _check_same(folder: Path, config: Any) -> None:
     """Raises InputError when the folder holds a run of another configuration or budget."""
     kept = folder / CONFIG
     if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != to_dict(config):
         raise InputError("a run of another configuration or budget lies here", str(folder), "another --work")
 
 
-def _config(base: Path, ablation: Ablation, overrides: Sequence[str]) -> MotionTokenizerTrainingConfig:
-    values = _merged(read_yaml(base), ablation.change)
-    return load_config(MotionTokenizerTrainingConfig, values, overrides)
+def _config(study: Study, base: Path, ablation: Ablation, overrides: Sequence[str]) -> Any:
+    return load_config(study.config, _merged(read_yaml(base), ablation.change), overrides)
 
 
 def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,34 +148,27 @@ def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _run(
-    config: MotionTokenizerTrainingConfig,
-    windows: MotionWindows,
-    folder: Path,
-    device: str,
-    progress: Callable[[float, str], None],
-) -> None:
+def _run(study: Study, config: Any, folder: Path, device: str, progress: Callable[[float, str], None]) -> None:
     """Trains one run and leaves `result.json`, which says that it is done; "failed" in it gives a divergence."""
     with atomic_write(folder / CONFIG) as path:
         path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
-    task = MotionTokenizerTask(config, windows, device)
+    task = study.task(config)
     report = lambda fraction, numbers: progress(fraction, f"loss {numbers['loss']:.3f}")  # noqa: E731
     # nobody looks at a run on its way, and validation is time off the budget
     quiet = replace(config.optimization, validate_every=10**9)
     clock = time.process_time if device == "cpu" else time.monotonic
     trainer = Trainer(task, quiet, folder, resume=True, progress=report, clock=clock)
     try:
-        result: dict[str, Any] = dict(trainer.run())
+        result: dict[str, Any] = {**trainer.run(), **study.measure(task)}
     except TrainingError as error:
         logger.warning("%s diverged: %s", folder, error.what)
         result = {"failed": error.what}
     result |= {"steps": trainer.step, "minutes": trainer.elapsed / 60}
-    result["parameters"] = sum(task.parameter_counts.values())
     with atomic_write(folder / RESULT) as path:
         path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
-def write_table(ablations: Mapping[str, Ablation], work: Path, minutes: float) -> Path:
+def write_table(columns: Columns, ablations: Mapping[str, Ablation], work: Path, minutes: float) -> Path:
     """Writes `table.md` and `table.json` of all finished runs in `work`; returns the Markdown file."""
     runs = {name: _results(work / name) for name in ablations}
     work.mkdir(parents=True, exist_ok=True)
@@ -182,7 +177,7 @@ def write_table(ablations: Mapping[str, Ablation], work: Path, minutes: float) -
     text = f"{minutes:g} minutes a run. Mean over seeds (lowest to highest).\n"
     for table in sorted({heading for ablation in ablations.values() for heading in ablation.rows}):
         rows = {name: ablation for name, ablation in ablations.items() if table in ablation.rows}
-        text += f"\n### {table}\n\n" + "\n".join(_markdown(table, rows, runs)) + "\n"
+        text += f"\n### {table}\n\n" + "\n".join(_markdown(columns, table, rows, runs)) + "\n"
     target = work / f"{TABLE}.md"
     with atomic_write(target) as path:
         path.write_text(text, encoding="utf-8")
@@ -196,27 +191,30 @@ def _results(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _markdown(
-    table: str, rows: Mapping[str, Ablation], runs: Mapping[str, Mapping[str, Mapping[str, float]]]
+    columns: Columns,
+    table: str,
+    rows: Mapping[str, Ablation],
+    runs: Mapping[str, Mapping[str, Mapping[str, float]]],
 ) -> Iterable[str]:
     paper = any(row.paper for row in rows.values())
-    headings = ["", "seeds", "steps", "parameters, M", *(heading for _, heading, _ in COLUMNS)]
+    headings = ["", "seeds", "steps", "parameters, M", *(heading for _, heading, _ in columns)]
     headings += ["paper (other data)"] if paper else []
     yield _line(headings)
     yield _line(["---"] * len(headings))
     for name, row in rows.items():
         found = list(runs[name].values())
-        cells = [row.rows[table], str(len(found)), *_cells(found)]
+        cells = [row.rows[table], str(len(found)), *_cells(columns, found)]
         cells += [" / ".join(f"{value:g}" for value in row.paper)] if paper else []
         yield _line(cells)
 
 
-def _cells(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Steps, parameters and `COLUMNS` of all seeds of one row."""
+def _cells(columns: Columns, found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Steps, parameters and columns of all seeds of one row."""
     if not found:
-        return ["not run"] * (2 + len(COLUMNS))
+        return ["not run"] * (2 + len(columns))
     if any("failed" in run for run in found):
-        return ["diverged"] * (2 + len(COLUMNS))
-    keys = [("steps", 0), *((key, digits) for key, _, digits in COLUMNS)]
+        return ["diverged"] * (2 + len(columns))
+    keys = [("steps", 0), *((key, digits) for key, _, digits in columns)]
     steps, *others = [_spread([run[key] for run in found if key in run], digits) for key, digits in keys]
     return [steps, f"{found[0]['parameters'] / 1e6:.2f}", *others]
 

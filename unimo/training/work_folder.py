@@ -28,6 +28,7 @@ from unimo.files import atomic_write
 from unimo.synth.scene import SceneConfig
 from unimo.training import parallel
 from unimo.training.ar import ArTrainingConfig
+from unimo.training.code_start import fitting_state
 from unimo.training.config import OptimizationConfig
 from unimo.training.continuous_tokenizer import ContinuousTokenizerTrainingConfig
 from unimo.training.diffusion_decoder import DiffusionDecoderTrainingConfig
@@ -83,7 +84,8 @@ class ChainConfig:
         training: training configurations by stage, in place of the preset's or of the one that a run began with.
         start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
             what the bundle lacks starts afresh. Tokenizers that were not trained in the work folder are taken from it
-            too. The transformer then skips its first reading steps; those of `reading_every` stay.
+            too. The transformer then skips its first reading steps; those of `reading_every` stay. Of a transformer
+            of the other motion layout, all but the parts that write motion is taken.
         workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
@@ -207,7 +209,10 @@ class WorkFolder:
         `finish` is called on the trained weights before they are written.
         """
         if self._in_start(stage):
-            load_strictly(task.shipped, self._bundled(stage).state_dict(), Path(str(self.config.start_from)))
+            earlier, shipped = self._bundled(stage), task.shipped
+            fits = isinstance(shipped, UniMoTransformer) and isinstance(earlier, UniMoTransformer)
+            state = fitting_state(shipped, earlier) if fits else earlier.state_dict()
+            load_strictly(shipped, state, Path(str(self.config.start_from)))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
             self.progress(stage, fraction, f"loss {numbers['loss']:.3f}")
