@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from ar_model import ARConfig, UniMoTransformer
 from visual_tokenizer import (
     AutoencoderConfig,
     ContinuousTokenizerConfig,
@@ -26,6 +28,13 @@ DECODER = DiffusionDecoderConfig(
     num_blocks=3, num_heads=2, head_dim=16, latent_channels=5, num_ids=120, token_dim=7, text_dim=10, adaln_lora_dim=9,
     mlp_ratio=3.0,
 )  # fmt: skip
+TRANSFORMER = ARConfig(
+    dim=48, layers=2, heads=4, kv_heads=2, ffn_hidden=40, head_dim=12, visual_ids=60, visual_embedding_rows=60,
+    absolute_positions=False,
+)  # fmt: skip
+# the one that reads text has rows that the head has not, the first of which begins a video
+TEXT_TRANSFORMER = replace(TRANSFORMER, visual_embedding_rows=64, absolute_positions=True, context_dim=10)
+_MOTION = ("motion_", "special_")
 _STATISTICS = {"latents_mean", "latents_std"}
 _TO_NVIDIA = (
     (r"\.conv_s\.", ".0.conv3d."),
@@ -88,9 +97,16 @@ def decoder() -> DiffusionDecoder:
     return random_weights(DiffusionDecoder(DECODER))  # type: ignore[return-value]
 
 
+def transformer(text: bool = False) -> UniMoTransformer:
+    """Cosmos-AR as NVIDIA has it: without the table where it reads no text, with the plain table where it does."""
+    return random_weights(UniMoTransformer(TEXT_TRANSFORMER if text else TRANSFORMER))  # type: ignore[return-value]
+
+
 def nvidia_names(model: nn.Module) -> dict[str, Tensor]:
     """A module's weights under NVIDIA's names, with the constants that NVIDIA stores."""
     state = {key: value.detach() for key, value in model.state_dict().items() if key not in _STATISTICS}
+    if isinstance(model, UniMoTransformer):
+        return {f"model.{key}": value for key, value in state.items() if not key.startswith(_MOTION)}
     if isinstance(model, DiffusionDecoder):
         named = {f"net.{_renamed(key, _DECODER_TO_NVIDIA)}": value for key, value in state.items()}
         return named | {"net.pos_embedder.seq": torch.arange(128.0), "logvar.0.freqs": torch.ones(4)}

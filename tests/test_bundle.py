@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,66 @@ def test_large_components_are_sharded_and_whole(tmp_path: Path, monkeypatch: pyt
     assert set(index["weight_map"].values()) == {shard.name for shard in shards}
     loaded = load_bundle(tmp_path).ar_model
     assert torch.equal(loaded.norm.weight, debug.ar_model.norm.weight)
+
+
+def test_one_shard_is_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+    counts = []
+
+    def record(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        counts.append(sum(reference() is not None for reference in alive))
+        alive.extend(weakref.ref(value) for value in tensors.values())
+        save_file(tensors, path)
+
+    monkeypatch.setattr(weights, "SHARD_BYTES", 500_000 + 20_000)
+    monkeypatch.setattr(weights, "save_file", record)
+    save_component(tmp_path, "ar_model", load_bundle("debug").ar_model)
+    assert len(counts) > 2 and set(counts) == {0}
+
+
+def test_tied_weights_are_written_twice(tmp_path: Path) -> None:
+    model = load_bundle("debug").ar_model
+    model.output.weight = model.tok_embeddings.weight
+    save_component(tmp_path, "ar_model", model)
+    reseal(tmp_path)
+    loaded = load_bundle(tmp_path).ar_model
+    assert torch.equal(loaded.output.weight, loaded.tok_embeddings.weight)
+    assert loaded.output.weight.data_ptr() != loaded.tok_embeddings.weight.data_ptr()
+
+
+@pytest.mark.parametrize("name", sorted(PARTS))
+def test_loading_fills_every_tensor(saved: Path, name: str) -> None:
+    whole, half = (load_bundle(saved).component(name, dtype) for dtype in (torch.float32, torch.bfloat16))
+    built = COMPONENTS[name].build(whole.config)
+    expected = dict(built.named_parameters()) | dict(built.named_buffers())
+    for model, dtype in ((whole, torch.float32), (half, torch.bfloat16)):
+        found = dict(model.named_parameters()) | dict(model.named_buffers())
+        assert found.keys() == expected.keys() and not model.training
+        for key, value in found.items():
+            wanted = expected[key]
+            assert value.device.type == "cpu" and value.is_contiguous() and value.data_ptr() % 64 == 0, key
+            assert value.dtype == (dtype if wanted.is_floating_point() else wanted.dtype), key
+            assert value.requires_grad == wanted.requires_grad, key
+    for key, value in half.state_dict().items():
+        assert torch.equal(value, whole.state_dict()[key].to(value.dtype)), key
+
+
+def test_without_weights_other_threads_build_as_ever() -> None:
+    with weights.without_weights():
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(torch.nn.Linear, 2, 2).result()
+        mine = torch.nn.Linear(2, 2)
+    assert mine.weight.is_meta and not other.weight.is_meta and not torch.nn.Linear(2, 2).weight.is_meta
+
+
+def test_a_stored_dtype_is_chosen_by_the_numbers() -> None:
+    matrix = torch.tensor([[1.0, -1e5]])
+    assert weights._stored_dtype(matrix, torch.float16) == torch.float32
+    assert weights._stored_dtype(-matrix, torch.float16) == torch.float32
+    assert weights._stored_dtype(torch.tensor([[1.0, float("nan")]]), torch.float16) == torch.float32
+    assert weights._stored_dtype(matrix, torch.bfloat16) == torch.bfloat16
+    assert weights._stored_dtype(matrix[0], torch.bfloat16) == torch.float32
+    assert weights._stored_dtype(matrix.long(), torch.bfloat16) == torch.int64
 
 
 def test_values_beyond_half_precision_are_kept(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_model_pt_is_preferred_to_torchscript(tmp_path: Path, monkeypatch: pytes
     assert_same(import_one("continuous", folder, tmp_path / "bundle", trust_jit=True), original)
 
 
-@pytest.mark.parametrize("option", PARTS)
+@pytest.mark.parametrize("option", ["tokenizer", "continuous", "decoder"])
 def test_released_sizes_are_read_off_the_weights(option: str) -> None:
     """Sizes of NVIDIA's releases, 7 billion weights too: without memory, from weights of the right shapes."""
     kind = COMPONENTS[PARTS[option].component]

@@ -226,15 +226,45 @@ def test_weights_must_fit(tmp_path: Path, change: Callable[[dict[str, Tensor]], 
     assert not (tmp_path / "bundle").exists()
 
 
-def test_weights_of_another_download(tmp_path: Path) -> None:
-    folder = nvidia.save_model(tmp_path / "cv", nvidia.nvidia_names(nvidia.continuous()))
-    with pytest.raises(
-        CheckpointError, match="not the weights of --decoder: the diffusion decoder has no weight called"
-    ):
-        read("decoder", folder)
-    folder = nvidia.save_model(tmp_path / "dd", nvidia.nvidia_names(nvidia.decoder()))
-    with pytest.raises(CheckpointError, match="do not fit the model: .* missing .* unexpected"):
-        read("tokenizer", folder)
+@pytest.mark.parametrize(
+    ("option", "given", "names"),
+    [
+        ("decoder", nvidia.continuous, "--tokenizer or --continuous"),
+        ("tokenizer", nvidia.decoder, "--decoder"),
+        ("tokenizer", nvidia.transformer, "--ar"),
+        ("ar", nvidia.decoder, "--decoder"),
+        ("ar", nvidia.discrete, "--tokenizer or --continuous"),
+    ],
+)
+def test_weights_of_another_download(tmp_path: Path, option: str, given: Callable, names: str) -> None:
+    folder = nvidia.save_model(tmp_path / "other", nvidia.nvidia_names(given()))
+    with pytest.raises(CheckpointError) as error:
+        read(option, folder)
+    text, page = str(error.value), f"https://huggingface.co/{PARTS[option].repository}"
+    assert f"These are not the weights of --{option}: they have the names of {names}.\n" in text
+    assert f"try: {names} FOLDER; --{option} takes the files of {page}" in text
+
+
+@pytest.mark.parametrize(
+    ("option", "files", "told"),
+    [
+        ("ar", [], "model.pt. The folder is empty."),
+        ("ar", ["x.txt"], "model.pt. The folder holds x.txt."),
+        (
+            "ar",
+            ["encoder.jit", "config.json"],
+            "model.pt. The folder holds config.json, encoder.jit: a tokenizer, for --tokenizer or --continuous.",
+        ),
+        ("decoder", ["bundle.json"], "model.pt. The folder holds bundle.json: it is a bundle already."),
+        ("tokenizer", list("hgfedcba"), "autoencoder.jit. The folder holds a, b, c, d, e, f, …."),
+    ],
+)
+def test_what_a_folder_holds_instead(tmp_path: Path, option: str, files: list[str], told: str) -> None:
+    for name in files:
+        (tmp_path / name).touch()
+    with pytest.raises(MissingAssetError) as error:
+        find_source(PARTS[option], tmp_path)
+    assert told in str(error.value)
 
 
 def test_a_bad_second_download_leaves_the_bundle_whole(tmp_path: Path) -> None:

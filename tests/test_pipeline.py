@@ -240,7 +240,7 @@ def test_parts_that_do_not_belong_together_are_refused(monkeypatch: pytest.Monke
     bundle = load_bundle("debug")
     wrong, read = bundle.component("ar_model"), bundle.component
     wrong.config.__dict__["visual_ids"] = 63
-    monkeypatch.setattr(bundle, "component", lambda name: wrong if name == "ar_model" else read(name))
+    monkeypatch.setattr(bundle, "component", lambda name, *dtype: wrong if name == "ar_model" else read(name, *dtype))
     with pytest.raises(CheckpointError, match="the transformer has 63 visual ids, the visual tokenizer 64"):
         _ = UniMoPipeline(bundle).engine
 

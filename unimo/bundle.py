@@ -1,8 +1,8 @@
 """A bundle: the folder of weights that `from_pretrained` loads, and the one place that writes one.
 
 In: a folder with `bundle.json` and, per component, `config.json` and `model.safetensors` (or shards with an index).
-Out: ready modules in float32, eval mode. Every file is checked against its recorded size and sha256, every tensor
-against the model: nothing missing, nothing left over. "debug" needs no folder: random weights, tiny sizes.
+Out: ready modules in float32 or a smaller dtype, eval mode. Every file is checked against its recorded size and sha256,
+every tensor against the model: nothing missing, nothing left over. "debug" needs no folder: random weights, tiny sizes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from unimo.assets import bundle_path, config_path
 from unimo.config import load_config, read_yaml, to_dict
 from unimo.errors import CheckpointError, ConfigError
 from unimo.files import atomic_write
-from unimo.weights import FileRecord, file_record, load_strictly, read_tensors, write_weights
+from unimo.weights import FileRecord, file_record, load_strictly, read_tensors, without_weights, write_weights
 
 if TYPE_CHECKING:
     from ar_model import UniMoTransformer
@@ -165,8 +165,12 @@ class Bundle:
         for name in self.info.components if self.path else ():
             self._verified_files(name)
 
-    def component(self, name: str) -> Any:
-        """Reads a component anew; `name` is a key of `COMPONENTS`.
+    def component(self, name: str, dtype: torch.dtype = torch.float32) -> Any:
+        """Reads a component anew.
+
+        Args:
+            name: a key of `COMPONENTS`.
+            dtype: of its floating-point numbers. Loading takes the memory of the component in this dtype, no more.
 
         Raises:
             CheckpointError: an unknown component, a file is missing or damaged, or its tensors do not fit the model.
@@ -180,12 +184,13 @@ class Bundle:
             config = kind.preset("debug")
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                return kind.build(config).eval()
+                return kind.build(config).to(dtype).eval()
         files = self._verified_files(name)
         config = load_config(kind.config_class, files["config.json"])
-        model = kind.build(config)
-        load_strictly(model, read_tensors(files, self.path / name), self.path / name)
-        return model.float().eval()
+        with without_weights():
+            model = kind.build(config)
+        load_strictly(model, read_tensors(files, self.path / name, dtype), self.path / name, assign=True)
+        return model.to(dtype).eval()
 
     def _verified_files(self, name: str) -> dict[str, Path]:
         assert self.path is not None

@@ -2,9 +2,9 @@
 
 In: folders as downloaded (`model.pt`, or the TorchScript files; also `mean_std.pt` of the continuous tokenizer and
 `aux_vars.pt` of the decoder).
-Out: `visual_tokenizer/discrete`, `visual_tokenizer/continuous` and `diffusion_decoder` of a bundle. Sizes are read off
-the weights' shapes; what shapes do not tell comes from a preset. Every tensor is accounted for: nothing missing,
-nothing left over. One component is in memory at a time.
+Out: `visual_tokenizer/discrete`, `visual_tokenizer/continuous`, `diffusion_decoder` and `ar_model` of a bundle. Sizes
+are read off the weights' shapes; what shapes do not tell comes from a preset. Every tensor is accounted for: nothing
+missing, nothing left over. `model.pt` is mapped from disk, and one tensor or small file of it copied at a time.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from unimo.assets import config_path
 from unimo.bundle import COMPONENTS, Bundle, BundleSettings, load_bundle, save_component, seal_bundle
 from unimo.config import load_config, to_dict
+from unimo.cosmos_ar import fresh_parts, is_fresh, transformer_config
 from unimo.cosmos_files import read_checkpoint, read_prompt, read_statistics, read_torchscript
 from unimo.errors import CheckpointError, InputError, MissingAssetError
-from unimo.weights import file_record, load_strictly
+from unimo.weights import check_fit, file_record, without_weights
 from visual_tokenizer import rename_cosmos_keys, rename_diffusion_decoder_keys
 from visual_tokenizer.diffusion_keys import diffusion_decoder_sizes
 from visual_tokenizer.keys import autoencoder_sizes, stored_fsq_levels
@@ -68,25 +69,39 @@ class CosmosPart:
         option: its name in `import_cosmos` and, after two hyphens, on the command line.
         component: what it becomes in a bundle.
         repository: its name on Hugging Face.
+        names: what the names of its weights begin with.
         convert: (weights under NVIDIA's names, source, preset configuration) -> configuration, weights under our
             names; ValueError where they do not fit.
         torchscript: whether it is published as TorchScript too.
         statistics: whether it needs `mean_std.pt`.
         prompt: whether it may have `aux_vars.pt`, the text states of a general prompt.
+        with_text: name on Hugging Face of the release of the same kind that reads text.
+        is_fresh: whether NVIDIA has no weight for a parameter of the component.
+        fresh: (configuration, weights under our names) -> weights of those parameters; asked for when everything else
+            was found to fit.
     """
 
     option: str
     component: str
     repository: str
+    names: tuple[str, ...]
     convert: Callable[[Weights, Source, Any], tuple[Any, Weights]]
     torchscript: bool = True
     statistics: bool = False
     prompt: bool = False
+    with_text: str | None = None
+    is_fresh: Callable[[str], bool] = lambda key: False
+    fresh: Callable[[Any, Weights], Weights] = lambda config, weights: {}
 
     @property
     def page(self) -> str:
         """Where to get it."""
         return f"https://huggingface.co/{self.repository}"
+
+    def origin(self, config: Any) -> str:
+        """The page of the release that a component of this configuration is."""
+        text = self.with_text is not None and config.context_dim is not None
+        return f"https://huggingface.co/{self.with_text}" if text else self.page
 
 
 def import_cosmos(
@@ -133,7 +148,8 @@ def import_cosmos(
         report(f"{component}: reading {', '.join(str(file) for file in source.files)}")
         model = read_component(source, presets[source.part.option])
         provenance = {file.name: to_dict(file_record(file)) for file in source.files}
-        training["cosmos"] = training.get("cosmos", {}) | {component: {"from": source.part.page, "files": provenance}}
+        record = {"from": source.part.origin(model.config), "files": provenance}
+        training["cosmos"] = training.get("cosmos", {}) | {component: record}
         licence = _licence(licence)
         (output / "bundle.json").unlink(missing_ok=True)
         save_component(output, component, model, dtype)
@@ -164,7 +180,7 @@ def find_source(part: CosmosPart, folder: Path, trust_jit: bool = False) -> Sour
 
 
 def read_component(source: Source, preset: Any) -> nn.Module:
-    """Reads a download into its module, whose tensors are those of the files, in their dtype.
+    """Reads a download into its module, whose tensors are those of the files, in their dtype; fresh ones are float32.
 
     Args:
         source: from `find_source`.
@@ -177,18 +193,20 @@ def read_component(source: Source, preset: Any) -> nn.Module:
     state: Weights = {}
     for file in source.weights:
         state |= read_checkpoint(file) if file.name == WEIGHTS else read_torchscript(file)
-    kind = COMPONENTS[source.part.component]
+    part, kind = source.part, COMPONENTS[source.part.component]
+    _check_kind(part, state, where)
     try:
-        config, weights = source.part.convert(state, source, preset)
+        config, weights = part.convert(state, source, preset)
         if whole := [key for key, weight in weights.items() if not weight.is_floating_point()]:
             raise ValueError(f"{whole[0]} holds {weights[whole[0]].dtype}, not numbers of a network")
-        with torch.device("meta"):
+        with without_weights():
             model = kind.build(config)
+        lacking = {key: value for key, value in model.state_dict().items() if part.is_fresh(key)}
+        check_fit(model, lacking | weights, where)
+        weights |= part.fresh(config, weights)
     except ValueError as error:
-        what = f"These are not the weights of --{source.part.option}: {error}."
-        raise CheckpointError(what, str(where), f"the files of {source.part.page}") from error
-    # names and shapes are compared without values, which are then taken over without a copy
-    load_strictly(model, {key: weight.to("meta") for key, weight in weights.items()}, where)
+        what = f"These are not the weights of --{part.option}: {error}."
+        raise CheckpointError(what, str(where), f"the files of {part.page}") from error
     model.load_state_dict(weights, strict=True, assign=True)
     return model.eval()
 
@@ -212,6 +230,10 @@ def _continuous(state: Weights, source: Source, preset: Any) -> tuple[Any, Weigh
     return config, weights | {"latents_mean": mean, "latents_std": std}
 
 
+def _transformer(state: Weights, source: Source, preset: Any) -> tuple[Any, Weights]:
+    return transformer_config(state, preset), dict(state)
+
+
 def _decoder(state: Weights, source: Source, preset: Any) -> tuple[Any, Weights]:
     weights = rename_diffusion_decoder_keys(state)
     # NVIDIA trained and runs it on 8 latent frames
@@ -225,11 +247,18 @@ def _decoder(state: Weights, source: Source, preset: Any) -> tuple[Any, Weights]
 PARTS = {
     part.option: part
     for part in (
-        CosmosPart("tokenizer", "visual_tokenizer/discrete", "nvidia/Cosmos-Tokenize1-DV8x16x16-720p", _discrete),
+        CosmosPart(
+            "tokenizer",
+            "visual_tokenizer/discrete",
+            "nvidia/Cosmos-Tokenize1-DV8x16x16-720p",
+            ("encoder.", "decoder."),
+            _discrete,
+        ),
         CosmosPart(
             "continuous",
             "visual_tokenizer/continuous",
             "nvidia/Cosmos-Tokenize1-CV8x8x8-720p",
+            ("encoder.", "decoder."),
             _continuous,
             statistics=True,
         ),
@@ -237,9 +266,21 @@ PARTS = {
             "decoder",
             "diffusion_decoder",
             "nvidia/Cosmos-Predict1-7B-Decoder-DV8x16x16ToCV8x8x8-720p",
+            ("net.",),
             _decoder,
             torchscript=False,
             prompt=True,
+        ),
+        CosmosPart(
+            "ar",
+            "ar_model",
+            "nvidia/Cosmos-Predict1-4B",
+            ("tok_embeddings.", "layers."),
+            _transformer,
+            torchscript=False,
+            with_text="nvidia/Cosmos-Predict1-5B-Video2World",
+            is_fresh=is_fresh,
+            fresh=fresh_parts,
         ),
     )
 }
@@ -252,7 +293,8 @@ def _weight_files(part: CosmosPart, folder: Path, trust_jit: bool) -> tuple[Path
     found = next((names for names in sets if all((folder / name).is_file() for name in names)), None)
     if found is None:
         wanted = ", or ".join([WEIGHTS, *(" and ".join(names) for names in sets)])
-        raise MissingAssetError(f"The weights of --{part.option} are missing: {wanted}.", str(folder), _get(part))
+        what = f"The weights of --{part.option} are missing: {wanted}.{_holds(part, folder)}"
+        raise MissingAssetError(what, str(folder), _get(part))
     if not trust_jit:
         what = (
             f"There is no {WEIGHTS}, only TorchScript ({', '.join(found)}). Loading TorchScript runs the code stored "
@@ -262,9 +304,34 @@ def _weight_files(part: CosmosPart, folder: Path, trust_jit: bool) -> tuple[Path
     return tuple(folder / name for name in found)
 
 
+def _holds(part: CosmosPart, folder: Path) -> str:
+    """What a folder holds instead of a part's weights, and what takes that."""
+    names = sorted(path.name for path in folder.iterdir())
+    if not names:
+        return " The folder is empty."
+    told = f" The folder holds {', '.join(names[:6])}{', …' * (len(names) > 6)}"
+    if "bundle.json" in names:
+        return f"{told}: it is a bundle already."
+    scripted = {name for each in TORCHSCRIPT for name in each}
+    if not part.torchscript and not scripted.isdisjoint(names):
+        options = [f"--{other.option}" for other in PARTS.values() if other.torchscript]
+        return f"{told}: a tokenizer, for {' or '.join(options)}."
+    return f"{told}."
+
+
+def _check_kind(part: CosmosPart, state: Weights, where: Path) -> None:
+    """Raises CheckpointError where all names are those of other parts."""
+    others = [f"--{other.option}" for other in PARTS.values() if any(key.startswith(other.names) for key in state)]
+    if others and f"--{part.option}" not in others:
+        names = " or ".join(others)
+        what = f"These are not the weights of --{part.option}: they have the names of {names}."
+        raise CheckpointError(what, str(where), f"{names} FOLDER; --{part.option} takes the files of {part.page}")
+
+
 def _get(part: CosmosPart) -> str:
     name = part.repository.split("/")[1]
-    return f"{part.page}: hf download {part.repository} --local-dir {name}, then --{part.option} {name}"
+    other = f" (or {part.with_text})" if part.with_text else ""
+    return f"{part.page}: hf download {part.repository} --local-dir {name}, then --{part.option} {name}{other}"
 
 
 def _check_output(output: Path, components: list[str], overwrite: bool) -> None:

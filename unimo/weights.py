@@ -1,13 +1,16 @@
 """Files of weights: safetensors in shards of a size that any host takes, checked by hash, loaded strictly.
 
 In: a module or files. Out: files or tensors. `unimo.bundle` says which of them make a bundle.
+A model is read and written one file at a time, without a second copy of it in memory.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from unimo.errors import CheckpointError
 from unimo.files import atomic_write
@@ -40,8 +44,38 @@ def file_record(path: Path) -> FileRecord:
     return FileRecord(path.stat().st_size, digest.hexdigest())
 
 
-def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Puts tensors into a model.
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Modules built inside have parameters on "meta", without memory; their buffers are whole.
+
+    `load_strictly(..., assign=True)` gives them weights.
+    """
+    thread = threading.get_ident()
+
+    def drop(module: nn.Module, name: str, parameter: nn.Parameter | None) -> nn.Parameter | None:
+        if parameter is None or threading.get_ident() != thread:
+            return None  # torch's word for "as it is": other threads build as ever
+        return nn.Parameter(torch.empty_like(parameter, device="meta"), parameter.requires_grad)
+
+    hook = register_module_parameter_registration_hook(drop)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: Path, assign: bool = False) -> None:
+    """Puts tensors into a model; with `assign` it takes them over as they are, rather than copies in its own dtype.
+
+    Raises:
+        CheckpointError: a key is missing or unexpected, or a shape differs; `where` is named.
+    """
+    check_fit(model, tensors, where)
+    model.load_state_dict(dict(tensors), strict=True, assign=assign)
+
+
+def check_fit(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Compares names and shapes with those of a model; no value is read.
 
     Raises:
         CheckpointError: a key is missing or unexpected, or a shape differs; `where` is named.
@@ -59,11 +93,10 @@ def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: Path) 
     ]
     if found:
         raise CheckpointError(f"The weights do not fit the model: {'; '.join(found)}.", str(where))
-    model.load_state_dict(dict(tensors), strict=True)
 
 
-def read_tensors(files: Mapping[str, Path], folder: Path) -> dict[str, Tensor]:
-    """All tensors of the safetensors among `files` (by name) of `folder`.
+def read_tensors(files: Mapping[str, Path], folder: Path, dtype: torch.dtype) -> dict[str, Tensor]:
+    """All tensors of the safetensors among `files` (by name) of `folder`, floating-point ones in `dtype`.
 
     Raises:
         CheckpointError: there are none, or one cannot be read.
@@ -74,7 +107,9 @@ def read_tensors(files: Mapping[str, Path], folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for path in weights:
         try:
-            tensors |= load_file(path)
+            # copies, one file at a time: the file's own pages are unaligned, and results would differ in the last bits
+            for key, value in load_file(path).items():
+                tensors[key] = _copy(value, dtype if value.is_floating_point() else value.dtype)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(
                 f"The weights cannot be read: {error}", str(path), "fetch the bundle again"
@@ -90,39 +125,40 @@ def write_weights(folder: Path, model: nn.Module, dtype: torch.dtype) -> None:
     for old in [*folder.glob("model*.safetensors"), folder / _INDEX]:
         old.unlink(missing_ok=True)
     buffers = {name for name, _ in model.named_buffers()}
-    state = model.state_dict().items()
-    shards = _shards({key: _stored(value, value.dtype if key in buffers else dtype) for key, value in state})
-    if len(shards) == 1:
-        with atomic_write(folder / _SINGLE) as path:
-            save_file(shards[0], path)
-        return
-    where: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        where |= dict.fromkeys(shard, file)
-        with atomic_write(folder / file) as path:
-            save_file(shard, path)
-    with atomic_write(folder / _INDEX) as path:
-        path.write_text(json.dumps({"weight_map": where}, indent=1) + "\n")
+    state: dict[str, Tensor] = model.state_dict()
+    dtypes = {key: value.dtype if key in buffers else _stored_dtype(value, dtype) for key, value in state.items()}
+    shards = _shards({key: value.numel() * dtypes[key].itemsize for key, value in state.items()})
+    names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    for keys, name in zip(shards, names if len(shards) > 1 else [_SINGLE], strict=True):
+        with atomic_write(folder / name) as path:
+            # copies, as safetensors refuses tensors that share memory
+            save_file({key: _copy(state[key], dtypes[key]) for key in keys}, path)
+    if len(shards) > 1:
+        where = {key: name for keys, name in zip(shards, names, strict=True) for key in keys}
+        with atomic_write(folder / _INDEX) as path:
+            path.write_text(json.dumps({"weight_map": where}, indent=1) + "\n")
 
 
-def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:
-    value = value.detach().cpu()
-    if value.is_floating_point() and value.ndim > 1:
-        half = value.to(dtype)
-        value = half if torch.isfinite(half).all() else value
-    return value.contiguous().clone()
+def _stored_dtype(value: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """The dtype to store a parameter in: `dtype` for a matrix, unless a number of it would overflow."""
+    if value.dtype == dtype or value.ndim < 2 or not value.is_floating_point():
+        return value.dtype
+    extremes = torch.stack(value.aminmax())
+    return dtype if bool(extremes.to(dtype).isfinite().all()) else value.dtype
 
 
-def _shards(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """Splits tensors, in order, into groups of at most `SHARD_BYTES` less a margin for the header."""
-    shards: list[dict[str, Tensor]] = [{}]
+def _copy(value: Tensor, dtype: torch.dtype) -> Tensor:
+    return value.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def _shards(sizes: Mapping[str, int]) -> list[list[str]]:
+    """Splits names, in order, into groups of at most `SHARD_BYTES` less a margin for the header."""
+    shards: list[list[str]] = [[]]
     room = limit = SHARD_BYTES - 500_000
-    for key, value in tensors.items():
-        size = value.numel() * value.element_size()
+    for key, size in sizes.items():
         if shards[-1] and size > room:
-            shards.append({})
+            shards.append([])
             room = limit
-        shards[-1][key] = value
+        shards[-1].append(key)
         room -= size
     return shards

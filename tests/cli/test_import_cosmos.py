@@ -75,6 +75,9 @@ def test_again_only_with_overwrite_and_quietly(downloads: Path, tmp_path: Path, 
         (("--continuous", "{in}/dv"), "mean_std.pt is missing"),
         (("--decoder", "{in}/dv"), "https://huggingface.co/nvidia/Cosmos-Predict1-7B-Decoder-DV8x16x16ToCV8x8x8-720p"),
         (("--decoder", "{in}/dd/model.pt"), "takes the folder of a download, not a file"),
+        (("--ar", "{in}/none"), "https://huggingface.co/nvidia/Cosmos-Predict1-4B"),
+        (("--ar", "{in}/dv"), "a tokenizer, for --tokenizer or --continuous"),
+        (("--ar", "{in}/dd"), "they have the names of --decoder"),
         (("--decoder", "{in}/cv"), "These are not the weights of --decoder"),
         (("--decoder", "{in}/dd", "--dtype", "int4"), "unknown dtype 'int4'"),
         (("--decoder", "{in}/dd", "--preset", "huge"), "There is no diffusion_decoder preset called 'huge'"),
@@ -85,6 +88,19 @@ def test_what_is_refused(downloads: Path, tmp_path: Path, capsys, arguments: tup
     code, _, err = unimo(capsys, *given, "--output", tmp_path / "bundle", "--trust-jit")
     assert code == 2 and message in err and "Traceback" not in err
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_transformer_joins_a_bundle(downloads: Path, tmp_path: Path, capsys) -> None:
+    nvidia.save_model(tmp_path / "4b", nvidia.nvidia_names(nvidia.transformer()))
+    output = ("--output", tmp_path / "bundle")
+    assert unimo(capsys, "--continuous", downloads / "cv", *output)[0] == 0
+    code, out, err = unimo(capsys, "--ar", tmp_path / "4b", *output)
+    assert (code, err) == (0, "")
+    assert f"ar_model: reading {tmp_path / '4b' / 'model.pt'}" in out
+    assert "which holds visual_tokenizer/continuous, ar_model" in out
+    with pytest.raises(SystemExit) as stop:
+        run(["bundle", "verify", str(tmp_path / "bundle")])
+    assert not stop.value.code and "ar_model: whole, 0.08 M parameters" in capsys.readouterr().out
 
 
 def test_the_flag_says_what_it_does(capsys) -> None:

@@ -38,12 +38,15 @@ def info(name: NameArgument = "mini") -> None:
 @app.command()
 def verify(name: NameArgument = "mini") -> None:
     """Checks the size and sha256 of every file, then loads every component strictly."""
+    import torch
+
     from unimo.bundle import load_bundle
 
     bundle = load_bundle(name)
     bundle.verify()
     for component in bundle.info.components:
-        parameters = sum(value.numel() for value in bundle.component(component).parameters())
+        # half the memory of float32
+        parameters = sum(value.numel() for value in bundle.component(component, torch.bfloat16).parameters())
         c.out.print(f"{component}: whole, {parameters / 1e6:.2f} M parameters", highlight=False)
 
 
@@ -59,6 +62,10 @@ def import_cosmos(
     decoder: Annotated[
         Path | None,
         typer.Option("--decoder", help=_DOWNLOAD.format("Predict1-7B-Decoder-DV8x16x16ToCV8x8x8-720p")),
+    ] = None,
+    ar: Annotated[
+        Path | None,
+        typer.Option("--ar", help=_DOWNLOAD.format("Predict1-4B, or of the 5B-Video2World,")),
     ] = None,
     trust_jit: Annotated[
         bool, typer.Option("--trust-jit", help="Runs the code stored in the .jit files; only for files you trust.")
@@ -76,7 +83,7 @@ def import_cosmos(
     from unimo.cosmos import import_cosmos as run
     from unimo.options import check_dtype
 
-    given = {"tokenizer": tokenizer, "continuous": continuous, "decoder": decoder}
+    given = {"tokenizer": tokenizer, "continuous": continuous, "decoder": decoder, "ar": ar}
     folders = {option: folder for option, folder in given.items() if folder is not None}
 
     def tell(line: str) -> None:
