@@ -2,7 +2,7 @@
 
 In: a short name ("mini", "person.jpg") or a user's path. Out: a `Path` that exists, or an error that says where
 we looked. The checkout is looked at first, then what the wheel carries (`unimo/_configs`, `unimo/_bundles`).
-A bundle name of the form `owner/name` that is not a folder here is fetched from Hugging Face; nothing else
+A bundle or text encoder of the form `owner/name` that is not a folder here is fetched from Hugging Face; nothing else
 touches the network.
 """
 
@@ -110,7 +110,7 @@ def bundle_path(name_or_path: str | Path) -> Path:
             f"{path} is a file; a bundle is a folder that holds bundle.json.", None, f"--bundle {path.parent}"
         )
     if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name) and not path.parent.exists():
-        return _fetch_from_hub(name)
+        return _fetch_from_hub(name, ["*.json", "*.safetensors"], "use 'mini'")
     looked = ", ".join([str(path.absolute()), *(str(folder / name) for folder in shipped if not path.is_absolute())])
     raise MissingAssetError(
         f"there is no bundle {name!r}",
@@ -119,15 +119,34 @@ def bundle_path(name_or_path: str | Path) -> Path:
     )
 
 
-def _fetch_from_hub(repository: str) -> Path:
+def text_encoder_path(name_or_path: str | Path) -> Path:
+    """The folder of a text encoder, the user's own: a path, or a Hugging Face id ("owner/name").
+
+    Raises:
+        InputError: the path is a file.
+        MissingAssetError: no such folder, or Hugging Face could not be reached.
+    """
+    path, name = Path(name_or_path).expanduser(), str(name_or_path)
+    if path.is_dir():
+        return path
+    if path.exists():
+        what = f"{path} is a file; a text encoder is a folder that holds config.json."
+        raise InputError(what, None, f"--text-encoder {path.parent}")
+    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name) and not path.parent.exists():
+        return _fetch_from_hub(name, ["*.json", "*.safetensors", "spiece.model"], "give a folder")
+    fix = "a folder, or a Hugging Face id owner/name; docs/text.md says how to get one"
+    raise MissingAssetError(f"there is no text encoder {name!r}", str(path.absolute()), fix)
+
+
+def _fetch_from_hub(repository: str, files: list[str], instead: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(repository, allow_patterns=files))
     except Exception as error:  # the hub client raises many unrelated types (offline, 401, 403, 404, proxies)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MissingAssetError(
             f"There is no folder {repository!r} here, and it could not be fetched from Hugging Face ({reason}).",
             f"{Path(repository).absolute()}, https://huggingface.co/{repository}",
-            "check the spelling; 401 asks for `hf auth login`, 403 for accepting its licence page; or use 'mini'",
+            f"check the spelling; 401 asks for `hf auth login`, 403 for accepting its licence page; or {instead}",
         ) from error

@@ -12,6 +12,7 @@ import torch
 
 from unimo.bundle import DECODERS, DIFFUSION_PARTS, Bundle
 from unimo.errors import InputError
+from unimo.text import TextEncoder, text_width
 from visual_tokenizer import GUIDANCE, STEPS
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -105,6 +106,28 @@ def check_decoding(decoder: str | None, steps: int | None, guidance: float | Non
         what = f"this bundle cannot decode by diffusion: it has no {' and no '.join(sorted(missing))}"
         raise InputError(what, str(bundle.path), "--decoder direct")
     return {"decoder": name, **check_sampler(steps, guidance)}
+
+
+def check_prompt(prompt: str | None, encoder: TextEncoder | None, bundle: Bundle) -> str | None:
+    """The prompt, or None where it is blank, which stands for no text and needs no encoder.
+
+    Raises:
+        InputError: the bundle's transformer reads no text, or no encoder is given or one of another width.
+        MissingAssetError, CheckpointError: see `TextEncoder.width`.
+    """
+    if prompt is None or not prompt.strip():
+        return None
+    width = text_width(bundle)
+    if width is None:
+        where, fix = str(bundle.path or bundle.info.name), "leave the prompt out, or another --bundle"
+        raise InputError("a prompt is given, but the transformer of this bundle reads no text", where, fix)
+    if encoder is None:
+        fix = "--text-encoder FOLDER with the T5 that the bundle was trained with (docs/text.md)"
+        raise InputError("a prompt needs a text encoder, and none is given", None, fix)
+    if encoder.width != width:
+        what = f"the transformer reads text states of {width} channels, and this text encoder gives {encoder.width}"
+        raise InputError(what, str(encoder.folder), "the T5 that the bundle was trained with")
+    return prompt
 
 
 def check_sampler(steps: int | None, guidance: float | None) -> dict[str, Any]:

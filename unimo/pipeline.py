@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ar_model import Context
 from ar_model.engine import Engine
 from ar_model.sampling import Sampling
 from unimo.bundle import DIFFUSION_PARTS, Bundle, load_bundle, load_motion_tokenizer
@@ -35,8 +36,9 @@ from unimo.media.tokenizer import VisualTokenizer
 from unimo.motion.motion import Motion
 from unimo.motion.tokenizer import MotionTokenizer, join
 from unimo.motion.windows import MotionBlender, stream_windows
-from unimo.options import check_decoding, check_device, check_dtype, check_frames, check_sampling
+from unimo.options import check_decoding, check_device, check_dtype, check_frames, check_prompt, check_sampling
 from unimo.result import Progress, Result, share_of
+from unimo.text import TextEncoder, no_text
 
 WINDOWS_AT_ONCE = 8
 # motions drawn for a window of `capture`, which are averaged: one draw alone scatters around what the video says
@@ -52,23 +54,35 @@ class UniMoPipeline:
         bundle: the weights.
         device: "cpu", "cuda", "cuda:1", "mps", …
         dtype: "float32" (default), "bfloat16" or "float16", of the transformer and, off the CPU, the visual tokenizer.
+        text_encoder: folder or Hugging Face id of the T5 that reads prompts, for a bundle whose transformer does.
 
     Raises:
         InputError: a device that is not there, or an unknown dtype.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu", dtype: str | torch.dtype | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: str = "cpu",
+        dtype: str | torch.dtype | None = None,
+        text_encoder: str | Path | None = None,
+    ) -> None:
         self.bundle, self.settings = bundle, bundle.settings
         self.device, self.dtype = check_device(device), check_dtype(dtype)
+        self.text_encoder = None if text_encoder is None else TextEncoder(text_encoder, self.device, self.dtype)
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | Path = "mini", device: str = "cpu", dtype: str | torch.dtype | None = None
+        cls,
+        name_or_path: str | Path = "mini",
+        device: str = "cpu",
+        dtype: str | torch.dtype | None = None,
+        text_encoder: str | Path | None = None,
     ) -> UniMoPipeline:
         """Opens a bundle by name, path or Hugging Face id; see `load_bundle` for errors and the class for arguments."""
         check_device(device)  # before anything is fetched
         check_dtype(dtype)
-        return cls(load_bundle(name_or_path), device, dtype)
+        return cls(load_bundle(name_or_path), device, dtype, text_encoder)
 
     @cached_property
     def motion_tokenizer(self) -> MotionTokenizer:
@@ -80,7 +94,7 @@ class UniMoPipeline:
         """Frames ↔ ids."""
         # the processor lacks some 3-D operations in half precision
         dtype = torch.float32 if self.device.type == "cpu" else self.dtype
-        model = self.bundle.component("visual_tokenizer/discrete").to(self.device, dtype)
+        model = self.bundle.component("visual_tokenizer/discrete", dtype).to(self.device)
         return VisualTokenizer(model, self.settings.side)
 
     @cached_property
@@ -91,7 +105,7 @@ class UniMoPipeline:
             CheckpointError: the bundle has none, or its parts do not belong together.
         """
         dtype = torch.float32 if self.device.type == "cpu" else self.dtype
-        model, tokenizer = (self.bundle.component(part).to(self.device, dtype) for part in sorted(DIFFUSION_PARTS))
+        model, tokenizer = (self.bundle.component(part, dtype).to(self.device) for part in sorted(DIFFUSION_PARTS))
         try:
             if model.config.num_ids != self.visual_tokenizer.num_ids:
                 ids = f"{model.config.num_ids} and {self.visual_tokenizer.num_ids}"
@@ -107,7 +121,7 @@ class UniMoPipeline:
         Raises:
             CheckpointError: the transformer's vocabularies are not those of the tokenizers.
         """
-        model = self.bundle.component("ar_model").to(self.device, self.dtype)
+        model = self.bundle.component("ar_model", self.dtype).to(self.device)
         for kind, ours, theirs in (
             ("visual", model.config.visual_ids, self.visual_tokenizer.num_ids),
             ("motion", model.config.motion_ids, self.motion_tokenizer.model.config.codebook_size),
@@ -132,6 +146,7 @@ class UniMoPipeline:
         steps: int | None = None,
         guidance: float | None = None,
         progress: Progress | None = None,
+        prompt: str | None = None,
     ) -> list[Result]:
         """Writes video and motion that go on from a picture.
 
@@ -147,22 +162,26 @@ class UniMoPipeline:
             steps: of the diffusion decoder; default 15.
             guidance: of the diffusion decoder, g of cond + g (cond - uncond); default 1.8.
             progress: see `Progress`.
+            prompt: what happens, for a bundle that reads text; None or blank is no text.
 
         Returns:
             `num_samples` results; their frames keep the picture's shape at the bundle's resolution.
 
         Raises:
-            InputError: an unreadable picture or a value out of range.
+            InputError: an unreadable picture, a value out of range, or a prompt that `check_prompt` refuses.
+            MissingAssetError: a prompt, and the text encoder is not there.
         """
         frames = check_frames(frames, self.settings.frames)
         check_sampling(num_samples, temperature, top_p, focal)
         decoding = check_decoding(decoder, steps, guidance, self.bundle)
+        prompt = check_prompt(prompt, self.text_encoder, self.bundle)
         timings: dict[str, float] = {}
         name, picture = _picture(image)
         height, width = picture.shape[:2]
         box = Letterbox(height, width, self.settings.side)
         with _timed(timings, "encode"):
             first = self.visual_tokenizer.encode(box.apply(picture)[None])  # one frame is one latent frame
+            context = self.context(prompt)
         latent_frames, seeds = 1 + math.ceil((frames - 1) / 8), range(seed, seed + num_samples)
         with _timed(timings, "sample"):
             visual, motion = self.engine.generate_video_motion(
@@ -173,6 +192,7 @@ class UniMoPipeline:
                 seeds,
                 num_samples,
                 share_of(progress, "writing tokens", 0, 1, 1),
+                context,
             )
         focal = default_focal(width, height) if focal is None else focal
         with _timed(timings, "decode"):
@@ -185,7 +205,7 @@ class UniMoPipeline:
         results = []
         for sample, (video, one) in enumerate(zip(videos, motions, strict=True)):
             clip = FrameSource.of(out.invert(video), self.settings.fps)
-            run = self._run(name, seed, temperature, top_p, focal, timings) | {"sample": sample} | decoding
+            run = self._run(name, seed, temperature, top_p, focal, timings, prompt) | {"sample": sample} | decoding
             results.append(Result("generate", replace(one[:frames], intrinsics=camera), clip, run))
         return results
 
@@ -200,6 +220,7 @@ class UniMoPipeline:
         top_p: float = 0.8,
         num_samples: int = CAPTURE_SAMPLES,
         progress: Progress | None = None,
+        prompt: str | None = None,
     ) -> Result:
         """Reads the motion of the person in a clip.
 
@@ -213,23 +234,24 @@ class UniMoPipeline:
             top_p: sample from the most likely ids that make up this share, in (0, 1].
             num_samples: motions drawn of every window; the result is their mean. At temperature 0 there is only one.
             progress: see `Progress`.
+            prompt: as in `generate`.
 
         Returns:
             A result with one motion frame for every frame of the clip.
 
         Raises:
-            InputError: an unreadable clip or a value out of range.
+            InputError, MissingAssetError: an unreadable clip, else as in `generate`.
         """
         check_sampling(num_samples, temperature, top_p, focal)
+        prompt = check_prompt(prompt, self.text_encoder, self.bundle)
         num_samples = num_samples if temperature else 1  # without chance all samples are the same
         source = FrameSource.of(video, fps, frames)
         focal = default_focal(source.width, source.height) if focal is None else focal
         timings: dict[str, float] = {}
         timeline = SourceTimeline(self.settings.fps)
         with _timed(timings, "capture"):
-            pieces = list(
-                self._windows(source, timeline, focal, seed, Sampling(temperature, top_p), num_samples, progress)
-            )
+            sampling, context = Sampling(temperature, top_p), self.context(prompt)
+            pieces = list(self._windows(source, timeline, focal, seed, sampling, num_samples, progress, context))
             motion = join(pieces).at(timeline.target_positions, source.fps)
         times = timeline.source_times - timeline.source_times[0]
         uneven = bool(np.abs(times - np.arange(len(times)) / source.fps).max() > 0.5 / source.fps)
@@ -238,7 +260,7 @@ class UniMoPipeline:
             intrinsics=intrinsics_matrix(focal, source.width / 2, source.height / 2),
             extras={"frame_times_s": [round(float(t), 4) for t in times]} if uneven else None,
         )
-        run = self._run(source.name, seed, temperature, top_p, focal, timings) | {"num_samples": num_samples}
+        run = self._run(source.name, seed, temperature, top_p, focal, timings, prompt) | {"num_samples": num_samples}
         return Result("capture", motion, replace(source, frames=len(motion)), run)
 
     def draw(
@@ -250,6 +272,19 @@ class UniMoPipeline:
         report = share_of(progress, "drawing video", 0, 1, 1)
         return self.diffusion_decoder.decode(visual_ids, seeds, decoding["steps"], decoding["guidance"], report)
 
+    def context(self, prompt: str | None = None) -> Context | None:
+        """What the transformer is to read beside its tokens, one row; None for a transformer that reads no text.
+
+        Args:
+            prompt: from `check_prompt`; None is no text.
+        """
+        width = self.engine.model.config.context_dim
+        if width is None:
+            return None
+        if prompt is None or self.text_encoder is None:
+            return no_text(width, self.device, self.dtype)
+        return self.text_encoder.encode([prompt])
+
     def capture_ids(
         self,
         visual_ids: Tensor,
@@ -257,11 +292,17 @@ class UniMoPipeline:
         sampling: Sampling | None = None,
         num_samples: int = CAPTURE_SAMPLES,
         progress: Callable[[int, int], None] | None = None,
+        context: Context | None = None,
     ) -> Tensor:
-        """Motion ids (B · num_samples, T, 36) of B windows given as visual ids (B, K, h, w), with one seed each."""
+        """Motion ids (B · num_samples, T, 36) of B windows given as visual ids (B, K, h, w), with one seed each.
+
+        `context` is one row that all windows share, see `context()`; None is no text.
+        """
         frames = 1 + 8 * (visual_ids.shape[1] - 1)
         rows = [seed + sample * _SAMPLE_STRIDE for seed in seeds for sample in range(num_samples)]
-        return self.engine.generate_motion(visual_ids, frames, sampling, rows, num_samples, progress)
+        if context := context or self.context():
+            context = Context(context.states.expand(len(visual_ids), -1, -1))
+        return self.engine.generate_motion(visual_ids, frames, sampling, rows, num_samples, progress, context)
 
     def _windows(
         self,
@@ -272,6 +313,7 @@ class UniMoPipeline:
         sampling: Sampling,
         num_samples: int,
         progress: Progress | None,
+        context: Context | None,
     ) -> Iterator[Motion | None]:
         """Captures the clip window by window; yields the pieces that no later window changes."""
         box = Letterbox(source.height, source.width, self.settings.side)
@@ -285,7 +327,7 @@ class UniMoPipeline:
             visual = self.visual_tokenizer.encode(np.stack([np.stack(frames) for _, _, frames in batch]))
             report = share_of(progress, "reading motion", done, len(batch), max(total, done + len(batch)))
             seeds = range(seed + done, seed + done + len(batch))
-            ids = self.capture_ids(visual, seeds, sampling, num_samples, report)
+            ids = self.capture_ids(visual, seeds, sampling, num_samples, report, context)
             motions = tokenizer.decode_windows(ids, focal / max(source.height, source.width), num_samples)
             for (start, stop, _), motion in zip(batch, motions, strict=True):
                 yield blender.push(start, motion[: stop - start])
@@ -293,8 +335,16 @@ class UniMoPipeline:
         yield blender.finish()
 
     def _run(
-        self, name: str, seed: int, temperature: float, top_p: float, focal: float, timings: dict[str, float]
+        self,
+        name: str,
+        seed: int,
+        temperature: float,
+        top_p: float,
+        focal: float,
+        timings: dict[str, float],
+        prompt: str | None,
     ) -> dict[str, Any]:
+        text = {"prompt": prompt, "text_encoder": str(self.text_encoder.source)} if prompt and self.text_encoder else {}
         return {
             "input": name,
             "seed": seed,
@@ -305,6 +355,7 @@ class UniMoPipeline:
             "device": str(self.device),
             "dtype": str(self.dtype).removeprefix("torch."),
             "timings_s": {key: round(value, 3) for key, value in timings.items()},
+            **text,
         }
 
 

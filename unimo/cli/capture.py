@@ -24,6 +24,8 @@ def capture(
     bundle: c.BundleOption = "mini",
     frames: Annotated[int | None, typer.Option("--frames", min=1, help="Only the first frames of each video.")] = None,
     seed: c.SeedOption = 0,
+    prompt: c.PromptOption = None,
+    text_encoder: c.TextEncoderOption = None,
     focal: c.FocalOption = None,
     temperature: c.TemperatureOption = 1.0,
     top_p: c.TopPOption = 0.8,
@@ -52,16 +54,18 @@ def capture(
     if single:
         FrameSource.of(videos[0], limit=frames)
 
-    from unimo.options import check_sampling, check_whole
+    from unimo.options import check_prompt, check_sampling, check_whole
     from unimo.pipeline import UniMoPipeline
 
     check_sampling(num_samples, temperature, top_p, focal)
-    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
+    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype, text_encoder)
     check_whole(pipeline.bundle)
+    prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle)
     if dry_run:
         c.print_plan(
             {
                 "videos": ", ".join(map(str, videos)),
+                "prompt": prompt or "none",
                 "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
                 "device": f"{pipeline.device}, {dtype}",
                 "writes": ", ".join(str(folder / name) for folder in folders for name in names),
@@ -73,7 +77,9 @@ def capture(
     for path, folder in zip(videos, folders, strict=True):
         try:
             with c.progress_bars(quiet) as progress:
-                result = pipeline.capture(path, None, frames, focal, seed, temperature, top_p, num_samples, progress)
+                result = pipeline.capture(
+                    path, None, frames, focal, seed, temperature, top_p, num_samples, progress, prompt
+                )
                 result.run["input"] = str(path)
                 c.report_files(result.save(folder, exports, overwrite, render, progress), quiet)
         except UniMoError as error:

@@ -33,6 +33,12 @@ FocalOption = Annotated[
 ]
 TemperatureOption = Annotated[float, typer.Option("--temperature", help="Of sampling; 0 takes the most likely token.")]
 TopPOption = Annotated[float, typer.Option("--top-p", help="Share of the most likely tokens that are drawn from.")]
+PromptOption = Annotated[
+    str | None, typer.Option("--prompt", help="What happens, for a bundle that reads text (docs/text.md).")
+]
+TextEncoderOption = Annotated[
+    str | None, typer.Option("--text-encoder", help="The T5 that reads the prompt: a folder or a Hugging Face id.")
+]
 ExportOption = Annotated[str, typer.Option("--export", help="Also write motion files: bvh, glb, or bvh,glb.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the files of an earlier run.")]
 RenderOption = Annotated[bool, typer.Option("--render/--no-render", help="Draw overlay.mp4 and side_by_side.mp4.")]

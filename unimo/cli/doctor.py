@@ -78,6 +78,12 @@ def _seedvr() -> str:
     return str(SeedVREnhancer.from_environment().folder)
 
 
+def _text() -> str:
+    from unimo.text import text_libraries
+
+    return f"{text_libraries()}; bring your own T5 with --text-encoder (docs/text.md)"
+
+
 CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("off-screen rendering", True, _renderer),
     ("bundle mini", True, _bundle),
@@ -86,4 +92,5 @@ CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("video codecs", True, _codecs),
     ("compute", True, _device),
     ("SeedVR (--enhancer)", False, _seedvr),
+    ("text (--prompt)", False, _text),
 )

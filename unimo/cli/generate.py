@@ -20,6 +20,8 @@ def generate(
     num_samples: Annotated[int, typer.Option("--num-samples", help="How many; above 1 one folder a sample.")] = 1,
     frames: Annotated[int | None, typer.Option("--frames", help="Length; at most the bundle's window.")] = None,
     seed: c.SeedOption = 0,
+    prompt: c.PromptOption = None,
+    text_encoder: c.TextEncoderOption = None,
     focal: c.FocalOption = None,
     temperature: c.TemperatureOption = 1.0,
     top_p: c.TopPOption = 0.8,
@@ -58,18 +60,20 @@ def generate(
         what = f"the output folder holds {', '.join(path.name for path in earlier)} of an earlier run"
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
-    from unimo.options import check_decoding, check_frames, check_sampling, check_whole
+    from unimo.options import check_decoding, check_frames, check_prompt, check_sampling, check_whole
     from unimo.pipeline import UniMoPipeline
 
     check_sampling(num_samples, temperature, top_p, focal)
-    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype)
+    pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype, text_encoder)
     check_whole(pipeline.bundle)
+    prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle)
     frames = check_frames(frames, pipeline.settings.frames)
     decoding = check_decoding(decoder, steps, guidance, pipeline.bundle)
     if dry_run:
         c.print_plan(
             {
                 "image": f"{image} ({picture.shape[1]}×{picture.shape[0]})",
+                "prompt": prompt or "none",
                 "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
                 "device": f"{pipeline.device}, {dtype}",
                 "decoder": ", ".join(f"{key} {value}".removeprefix("decoder ") for key, value in decoding.items()),
@@ -82,7 +86,7 @@ def generate(
     c.prepare_drawing(render, pipeline.settings.body, quiet)
     with c.progress_bars(quiet) as progress:
         results = pipeline.generate(
-            picture, num_samples, seed, frames, focal, temperature, top_p, **decoding, progress=progress
+            picture, num_samples, seed, frames, focal, temperature, top_p, **decoding, progress=progress, prompt=prompt
         )
         for index, result in enumerate(results):
             results[index] = enhance_result(result, enhance)
