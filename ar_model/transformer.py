@@ -10,6 +10,8 @@ half; ours add ``motion_embeddings``, ``special_embeddings``, ``motion_output`` 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,12 +101,18 @@ class UniMoTransformer(nn.Module):
         Raises:
             ValueError: tokens do not fit the layout, or the context does not fit the config or the tokens.
         """
-        return self.norm(self.residuals(tokens, layout, context=context)[-1])
+        return self.norm(deque(self.streams(tokens, layout, context=context), maxlen=1).pop())
 
     def residuals(
         self, tokens: Tensor, layout: SequenceLayout, keep: Tensor | None = None, context: Context | None = None
     ) -> list[Tensor]:
-        """The residual stream after every block.
+        """The residual stream after every block, as `streams` yields it."""
+        return list(self.streams(tokens, layout, keep, context))
+
+    def streams(
+        self, tokens: Tensor, layout: SequenceLayout, keep: Tensor | None = None, context: Context | None = None
+    ) -> Iterator[Tensor]:
+        """The residual stream after every block, one after another.
 
         Args:
             tokens: (B, N) int64 in the layout's order.
@@ -113,7 +121,7 @@ class UniMoTransformer(nn.Module):
                 those that stay keep their coordinates. ``None`` keeps everything (P = S).
             context: as in ``forward``.
 
-        Returns:
+        Yields:
             ``layers`` tensors (B, P, dim).
 
         Raises:
@@ -127,13 +135,11 @@ class UniMoTransformer(nn.Module):
             x, tables = x[:, keep], tables.at(keep)
         if self.config.dropout:
             x = F.dropout(x, self.config.dropout, self.training)
-        streams = []
         for index, block in enumerate(self.layers):
             x, heads = self.add_position(x, tables.absolute, index)
             arguments = (x, tables.cos, tables.sin, layout.prefix_length, memories[index], heads)
             x = self._keeping_less(block, *arguments)
-            streams.append(x)
-        return streams
+            yield x
 
     def _keeping_less(self, module: nn.Module, *arguments: Any) -> Tensor:
         """What a module makes of its arguments; with activation checkpointing only they are kept for the gradient."""

@@ -24,6 +24,7 @@ from unimo.training.ar import ArTrainingConfig
 from unimo.training.chain import STAGES, Chain
 from unimo.training.loop import Trainer
 from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig
+from unimo.training.sweep import Ablation, run_sweep
 from unimo.training.work_folder import PARTS, ChainConfig
 
 SMALL = ["data.windows=4", "data.validation_windows=2", "optimization.steps=2"]
@@ -104,6 +105,17 @@ def test_the_bundle_holds_the_trained_weights_and_not_fresh_ones(finished) -> No
             assert torch.allclose(value.float(), trained[key].float(), rtol=2e-3, atol=1e-4), (stage, key)
     fresh, visual = load_bundle("debug").visual_tokenizer.state_dict(), shipped["visual-tokenizer"].state_dict()
     assert any(not torch.allclose(fresh[key], value, atol=1e-2) for key, value in visual.items())
+
+
+def test_ablations_of_the_transformer_run_on_the_chains_tokens(finished, tmp_path: Path) -> None:
+    study = Chain(finished.config).ar_study()
+    change = {"motion_layout": "frame", "depth": {"dim": 24, "layers": 1, "heads": 2, "ffn_hidden": 32, "code_dim": 4}}
+    ablations = {"frame": Ablation({"Layout": "frame"}, change={"model": change})}
+    base, short = config_path("ar_model", "debug"), ["optimization.steps=1"]
+    table = run_sweep(study, ablations, base, short, [0], 5, tmp_path)
+    assert "| frame | 1 | 1 |" in table.read_text() and "not run" not in table.read_text()
+    result = json.loads((tmp_path / "frame" / "seed_0" / "result.json").read_text())
+    assert result["capture.mpjpe_mm"] > 0 and result["v2m.motion_loss"] > 1
 
 
 def test_tokens_are_those_of_the_trained_tokenizers(finished) -> None:

@@ -31,7 +31,8 @@ def test_ids_with_near_codes_start_with_near_embeddings() -> None:
 
 
 SIZES = {"dim": 48, "layers": 1, "heads": 2, "kv_heads": 1, "ffn_hidden": 32, "visual_ids": 512, "motion_ids": 32}
-FRAME = ARConfig(**SIZES, motion_layout="frame", depth=DepthConfig(dim=24, layers=1, heads=2, ffn_hidden=32, code_dim=8))
+DEPTH = DepthConfig(dim=24, layers=1, heads=2, ffn_hidden=32, code_dim=8)
+FRAME = ARConfig(**SIZES, motion_layout="frame", depth=DEPTH)
 
 
 def test_every_table_of_motion_codes_starts_from_them_in_the_frame_layout() -> None:

@@ -1,4 +1,4 @@
-"""The transformer's study: shipped ablations fit, runs capture validation clips, single tasks leave their cells open."""
+"""The transformer's study: shipped ablations fit, runs capture validation clips, single tasks leave cells open."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def test_the_papers_comparisons_are_there() -> None:
     assert {name for name, item in SHIPPED.items() if table in item.rows} == {
         "layout_token", "unified", "v2m_alone", "i2vm_alone", "equations_3_4",
     }  # fmt: skip
-    assert SHIPPED["unified"].change["model"]["unified_rope"] and SHIPPED["unified"].change["model"]["unified_vocabulary"]
+    unified = SHIPPED["unified"].change["model"]
+    assert unified["unified_rope"] and unified["unified_vocabulary"]
 
 
 def test_runs_are_measured_by_what_they_learn(tmp_path: Path) -> None:
@@ -54,8 +55,8 @@ def test_runs_are_measured_by_what_they_learn(tmp_path: Path) -> None:
     assert "capture.mpjpe_mm" not in results["writes"] and "capture.mpjpe_mm" in results["reads"]
     cells = {name: next(line for line in text.splitlines() if line.startswith(f"| {name} |")) for name in changes}
     assert cells["writes"].split(" | ")[4] == "–" and cells["reads"].split(" | ")[4] != "–"
-    parameters = sum(value.numel() for value in UniMoTransformer(load_config(ArTrainingConfig, DEBUG).model).parameters())
-    assert results["both"]["parameters"] == parameters
+    model = UniMoTransformer(load_config(ArTrainingConfig, DEBUG).model)
+    assert results["both"]["parameters"] == sum(value.numel() for value in model.parameters())
 
 
 def test_capture_of_tokens_follows_the_video_and_not_the_batch() -> None:

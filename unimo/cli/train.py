@@ -2,7 +2,7 @@
 
 The motion tokenizer needs motions only and ends as a part of a bundle; a folder of ablations of it is a sweep. For the
 others, clips, tokens and latents are made in `--work` when they are not there yet; tokenizers must have been trained in
-the same folder before the transformer and the diffusion decoder.
+the same folder before the transformer and the diffusion decoder. `ar --plan` prints what a training takes instead.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from unimo.cli import common as c
+from unimo.cli import plan as plans
+from unimo.cli import sweep as sweeps
 from unimo.errors import InputError
 
 # stages that are run before one, when what they make is not there yet
@@ -36,10 +38,10 @@ ValidationDataOption = Annotated[
     list[Path] | None,
     typer.Option("--validation-data", help="The same, of other subjects; default: a tenth of the subjects of --data."),
 ]
-MocapOption = Annotated[list[Path], typer.Option("--mocap", help="Folder or zip of motions (may be repeated).")]
-ValidationOption = Annotated[
-    list[Path], typer.Option("--validation-mocap", help="The same, of other subjects (may be repeated).")
-]
+MOCAP = typer.Option("--mocap", help="Folder or zip of motions (may be repeated).")
+VALIDATION_MOCAP = typer.Option("--validation-mocap", help="The same, of other subjects (may be repeated).")
+MocapOption = Annotated[list[Path], MOCAP]
+ValidationOption = Annotated[list[Path], VALIDATION_MOCAP]
 WorkOption = Annotated[Path, typer.Option("--work", help="Folder for clips, tokens, checkpoints and logs.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="Clip geometry: configs/bundle/<preset>.yaml.")]
 ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips to render, 0.88 MB each (mini).")]
@@ -50,7 +52,7 @@ MinutesOption = Annotated[
 StartOption = Annotated[str | None, typer.Option("--start-from", help="Bundle whose weights to start from.")]
 SweepOption = Annotated[
     Path | None,
-    typer.Option("--sweep", help="Train all ablations of a folder, or of motion_tokenizer, --minutes (10) each."),
+    typer.Option("--sweep", help="Train all ablations of a folder, or shipped ones by name, --minutes (10) each."),
 ]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Seeds of a sweep: 0,1,2 (default 0).")]
 ContinuousOption = Annotated[
@@ -76,16 +78,12 @@ def motion_tokenizer(
     quiet: c.QuietOption = False,
 ) -> None:
     """Train the motion tokenizer on motions of your own."""
+    sweeps.check(sweep, seeds, start_from, resume)
     if sweep is not None:
-        if start_from or resume:
-            what = "--sweep starts from fresh weights and goes on by itself"
-            raise InputError(what, fix="leave out --start-from and --resume")
-        places = {"mocap": data, "validation_mocap": validation_data or [], "work": work, "preset": preset}
-        numbers = c.parse_seeds(seeds or "0")
-        _sweep(sweep, numbers, config, overrides or [], quiet, minutes or 10.0, device=device, **places)
+        file, places = _config_file("motion_tokenizer", config), {"mocap": data, "work": work, "preset": preset}
+        places |= {"validation_mocap": validation_data or [], "device": device}
+        sweeps.run("motion_tokenizer", sweep, seeds or "0", file, overrides or [], quiet, minutes or 10.0, **places)
         return
-    if seeds:
-        raise InputError("--seeds belongs to --sweep", fix="--set optimization.seed=1 for a single run")
     _train(
         "motion-tokenizer",
         config,
@@ -97,6 +95,73 @@ def motion_tokenizer(
         validation_mocap=validation_data or [],
         work=work,
         preset=preset,
+        start_from=start_from,
+        device=device,
+    )
+
+
+@app.command()
+def ar(
+    mocap: Annotated[list[Path] | None, MOCAP] = None,
+    validation_mocap: Annotated[list[Path] | None, VALIDATION_MOCAP] = None,
+    config: ConfigOption = "mini",
+    overrides: SetOption = None,
+    work: WorkOption = Path("work_dir"),
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Clip geometry: configs/bundle/<preset>.yaml (mini; of a plan: --config)."),
+    ] = None,
+    clips: ClipsOption = 30000,
+    validation_clips: ValidationClipsOption = 256,
+    minutes: MinutesOption = None,
+    start_from: StartOption = None,
+    sweep: SweepOption = None,
+    seeds: SeedsOption = None,
+    resume: ResumeOption = False,
+    device: c.DeviceOption = "auto",
+    quiet: c.QuietOption = False,
+    plan: plans.PlanOption = False,
+    gpus: plans.GpusOption = None,
+    zero: plans.ZeroOption = None,
+    gpu_memory: plans.GpuMemoryOption = None,
+    peak: plans.PeakOption = None,
+    utilisation: plans.UtilisationOption = None,
+) -> None:
+    """Train the transformer on the tokens of rendered clips, or plan the training."""
+    if plan:
+        file = _config_file("ar_model", config)
+        if preset is None and file == Path(config):
+            raise InputError("a plan by a file of your own needs --preset, the clips' geometry", fix="--preset base")
+        scaled = {"gpu_memory": (gpu_memory, 1e9), "peak": (peak, 1e12)}
+        hardware = {name: value and value * unit for name, (value, unit) in scaled.items()}
+        hardware |= {"gpus": gpus, "utilisation": utilisation}
+        plans.print_training_plan(file, overrides or [], preset or config, zero, hardware)
+        return
+    numbers = {"--gpus": gpus, "--zero": zero, "--gpu-memory": gpu_memory, "--peak": peak, "--utilisation": utilisation}
+    plans.refuse_without_plan(numbers)
+    if not mocap or not validation_mocap:
+        missing = "--validation-mocap" if mocap else "--mocap"
+        raise InputError(f"training the transformer needs {missing}", fix=f"{missing} FOLDER, or --plan")
+    sweeps.check(sweep, seeds, start_from, resume)
+    if sweep is not None:
+        file, places = _config_file("ar_model", config), {"mocap": mocap, "validation_mocap": validation_mocap}
+        places |= {"work": work, "preset": preset or "mini", "device": device}
+        places |= {"clips": clips, "validation_clips": validation_clips}
+        sweeps.run("ar_model", sweep, seeds or "0", file, overrides or [], quiet, minutes or 10.0, **places)
+        return
+    _train(
+        "ar",
+        config,
+        overrides or [],
+        resume,
+        quiet,
+        minutes,
+        mocap=mocap,
+        validation_mocap=validation_mocap,
+        work=work,
+        preset=preset or "mini",
+        clips=clips,
+        validation_clips=validation_clips,
         start_from=start_from,
         device=device,
     )
@@ -192,31 +257,5 @@ def _config_file(kind: str, config: str) -> Path:
     return Path(config) if Path(config).suffix in (".yaml", ".yml", ".json") else config_path(kind, config)
 
 
-def _sweep(
-    folder: Path, seeds: list[int], config: str, overrides: list[str], quiet: bool, minutes: float, **options: Any
-) -> None:
-    c.set_up_logging(quiet)
-    from unimo.assets import ablations_path
-    from unimo.options import check_device
-    from unimo.training.chain import Chain
-    from unimo.training.sweep import load_ablations, run_sweep
-    from unimo.training.work_folder import ChainConfig
-
-    folder = ablations_path(folder)
-    ablations, base = load_ablations(folder), _config_file("motion_tokenizer", config)
-    options |= {"device": str(check_device(options["device"])), "bundle": options["work"] / "bundle"}
-    with c.progress_bars(quiet) as progress:
-        report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
-        chain = Chain(ChainConfig(**options), report)
-
-        def draw(data: Any) -> Any:
-            return chain.motion_windows(*chain.libraries("motions", data.speed[1], data.frames), data)
-
-        work = options["work"] / folder.resolve().name
-        table = run_sweep(ablations, base, overrides, seeds, minutes, work, draw, options["device"], report)
-    c.report_files([table, table.with_suffix(".json")], quiet)
-
-
 _command("visual-tokenizer", "Train a visual tokenizer on rendered clips.")
 _command("diffusion-decoder", "Train the diffusion decoder on the ids and latents of rendered clips.")
-_command("ar", "Train the transformer on the tokens of rendered clips.")

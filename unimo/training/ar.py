@@ -19,6 +19,7 @@ from unimo.training.keypoints import KeypointHead, keypoint_targets
 from unimo.training.task import Batch, step_generator
 
 TASKS = ("v2m", "i2vm")
+_VALIDATION_TOKENS = 13_000
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class ArTask:
         size = self.config.optimization.batch_size
         rows = rng.integers(len(self.train), size=size)
         half = (size + step % 2) // 2
-        parts = {"v2m": rows[:half], "i2vm": rows[half:]} if data.tasks == TASKS else {data.tasks[0]: rows}
+        parts = {"v2m": rows[:half], "i2vm": rows[half:]} if len(set(data.tasks)) > 1 else {data.tasks[0]: rows}
         batch: Batch = {"names": rows.tolist()}
         for task, part in parts.items():
             if len(part):
@@ -198,7 +199,8 @@ class ArTask:
         """Losses of the two tasks, and `v2m.read_loss`: nats a code when all motion codes before it are random."""
         rows = np.arange(min(self.config.data.validation_clips, len(self.validation)))
         totals: dict[str, float] = {}
-        for chunk in np.array_split(rows, max(1, len(rows) // 16)):
+        at_once = max(1, _VALIDATION_TOKENS // self.layouts["v2m"].num_tokens)
+        for chunk in np.array_split(rows, max(1, len(rows) // at_once)):
             for task, layout in self.layouts.items():
                 tokens = self._clean(task, self.validation, chunk)[2].to(self.device)
                 self._add(totals, _numbers(task, self.shipped.loss(tokens, layout)), chunk)

@@ -23,6 +23,7 @@ from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.motion.features import from_features
 from unimo.motion.library import MotionLibrary
 from unimo.motion.split import hold_out
+from unimo.motion.tokenizer import MotionTokenizer
 from unimo.synth.scene import VALIDATION_SEED
 from unimo.training import parallel
 from unimo.training.ar import ArTask
@@ -33,6 +34,8 @@ from unimo.training.motion_pool import MotionDataConfig, MotionWindows
 from unimo.training.motion_report import draw_curve, draw_reconstructions
 from unimo.training.motion_tokenizer import MotionTokenizerTask
 from unimo.training.probe import ProbeConfig, ProbeTask
+from unimo.training.studies import ar_study, motion_study
+from unimo.training.sweep import Study
 from unimo.training.visual_tokenizer import VisualTokenizerTask
 from unimo.training.work_folder import PARTS, WorkFolder
 
@@ -215,6 +218,25 @@ class Chain(WorkFolder):
             codes=(self._codes(), self.motion_tokenizer().quantizer.codebook),
         )  # fmt: skip
         self._train("ar", task, config.optimization, config)
+
+    def motion_study(self) -> Study:
+        """Ablations of the motion tokenizer, on the mocap of this chain."""
+
+        def draw(data: MotionDataConfig) -> MotionWindows:
+            return self.motion_windows(*self.libraries("motions", data.speed[1], data.frames), data)
+
+        return motion_study(draw, self.config.device)
+
+    def ar_study(self) -> Study:
+        """Ablations of the transformer, on tokens that are made first where they are not there yet."""
+        self.run(["clips", "tokens"])
+        tokenizer = MotionTokenizer(
+            self.motion_tokenizer().to(self.config.device), self.settings.fps, self.settings.frames,
+            self.settings.side, self.settings.canonical_focal, self.settings.body,
+        )  # fmt: skip
+        codes = (self._codes(), tokenizer.model.quantizer.codebook)
+        packs = (self.tokens("train"), self.tokens("validation"))
+        return ar_study(*packs, tokenizer, self.settings.canonical_focal, codes, self.config.device)
 
     def stage_bundle(self) -> None:
         """Seals the trained parts into the bundle."""

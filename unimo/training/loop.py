@@ -128,9 +128,9 @@ class Trainer:
         self.optimizer.set_rate(rate)
         batch = self.task.batch(self.step)
         device = next(model.parameters()).device
+        self.optimizer.zero_grad()  # first, so that old gradients do not lie beside activations
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
             loss, numbers = self.task.loss(batch)
-        self.optimizer.zero_grad()
         loss.backward()
         parallel.average_gradients(model.parameters())
         norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip))
