@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ar_model.sequence import MOTION_LAYOUTS
 
-ATTENTION_BACKENDS = ("sdpa", "blocked", "mask")
+ATTENTION_BACKENDS = ("sdpa", "blocked", "flex", "flash", "mask")
 
 
 POSITION_FORMS = ("residual", "query_key")
@@ -71,8 +71,9 @@ class ARConfig:
         unified_rope: rotate both modalities by the coordinates that they share, not each by its own (an ablation).
         unified_vocabulary: one softmax over visual and motion ids together, as one embedding layer of both has it (an
             ablation; the embedding itself is the same function whether its rows are in one table or two).
-        attention: back-end of training and of the plain forward pass: ``"sdpa"`` (two calls without a mask),
-            ``"blocked"`` (faster for bfloat16 on CPU) or ``"mask"`` (boolean mask, the reference).
+        attention: back-end of training and of the plain forward pass: ``"sdpa"`` (prefix and rest apart),
+            ``"blocked"`` (faster for bfloat16 on CPU), ``"flex"`` (FlexAttention), ``"flash"`` (flash-attn, 16 bits on
+            CUDA) or ``"mask"`` (boolean mask, the reference).
         dropout: probability of dropping embeddings and branch outputs while training.
         init_std: standard deviation of the linear layers at initialisation (Cosmos: 0.02, right for width 4096).
         embedding_std: standard deviation of the three embeddings at initialisation (Cosmos: 1).

@@ -85,7 +85,7 @@ def test_chunked_loss_equals_whole_loss(small_model: Maker, random_tokens: Token
 
 
 @pytest.mark.parametrize("layout", [V2M, I2VM, VIDEO], ids=lambda layout: layout.task)
-@pytest.mark.parametrize("backend", ["sdpa", "blocked"])
+@pytest.mark.parametrize("backend", ["sdpa", "blocked", "flex"])
 @torch.no_grad()
 def test_attention_backends_give_the_same_hidden_states(
     small_model: Maker, random_tokens: Tokens, backend: str, layout
@@ -155,7 +155,7 @@ def test_wrong_tokens_are_refused(small_model: Maker, random_tokens: Tokens) -> 
         ({"kv_heads": 3}, "kv_heads .3. must divide heads"),
         ({"dim": 50}, "must divide dim"),
         ({"head_dim": 7}, "head width must be even"),
-        ({"attention": "magic"}, "attention must be one of sdpa, blocked, mask"),
+        ({"attention": "magic"}, "attention must be one of sdpa, blocked, flex, flash, mask"),
         ({"visual_embedding_rows": 10}, "below visual_ids"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"absolute_positions": False, "position_gain": 0.0}, "position_gain needs absolute_positions"),
