@@ -44,6 +44,16 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """One latent frame or motion frame, the ``index``-th of its modality: tokens ``start <= token < stop``."""
+
+    modality: int
+    index: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
 class SequenceLayout:
     """The layout of one sequence; equal layouts hash equally, so tables may be cached by layout.
 
@@ -178,6 +188,19 @@ class SequenceLayout:
         widths = torch.ones(len(self), dtype=torch.int64)
         widths[self.motion_positions] = self.codes_per_position
         return widths.cumsum(0) - widths
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All latent frames and motion frames, in the order in which they are finished."""
+        sizes, counts, found = {VISUAL: self.cells, MOTION: CODES_PER_FRAME}, {VISUAL: 0, MOTION: 0}, []
+        for run in self.runs:
+            if run.modality == SPECIAL:
+                continue
+            size = sizes[run.modality]
+            for start in range(run.first_token + int(self.begin_of_video), run.last_token, size):
+                found.append(Piece(run.modality, counts[run.modality], start, start + size))
+                counts[run.modality] += 1
+        return tuple(found)
 
     def _tokens_of(self, modality: int) -> Tensor:
         runs = [torch.arange(run.first_token, run.last_token) for run in self.runs if run.modality == modality]

@@ -65,6 +65,10 @@ class UniMoTransformer(nn.Module):
         activation_checkpointing: while training, keep only what enters the blocks and compute the rest again.
     """
 
+    motion_embeddings: nn.Embedding | FrameEmbedding
+    motion_output: nn.Linear
+    depth: DepthTransformer | None
+
     def __init__(self, config: ARConfig) -> None:
         super().__init__()
         self.config, depth = config, config.depth
@@ -280,11 +284,11 @@ class UniMoTransformer(nn.Module):
         size = max(1, MAX_LOGITS // weight.shape[0])
         if rows.shape[0] <= size:
             return _Sums(*_chunk_loss(rows, labels, weight, z_loss), rows.shape[0])
-        sums = [rows.new_zeros((), dtype=torch.float32)] * 3
+        total = loss = hits = rows.new_zeros((), dtype=torch.float32)
         for part, part_labels in zip(rows.split(size), labels.split(size), strict=True):
             found = checkpoint(_chunk_loss, part, part_labels, weight, z_loss, use_reentrant=False)
-            sums = [total + value for total, value in zip(sums, found, strict=True)]
-        return _Sums(*sums, rows.shape[0])
+            total, loss, hits = total + found[0], loss + found[1], hits + found[2]
+        return _Sums(total, loss, hits, rows.shape[0])
 
     def _head_weight(self, modality: int) -> Tensor:
         depth = self.depth if modality == MOTION else None

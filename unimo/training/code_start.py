@@ -7,7 +7,7 @@ In: the code of every id or earlier weights, a fresh transformer. Out: other fir
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ar_model import UniMoTransformer
 
@@ -56,9 +56,11 @@ def start_from_codes(model: UniMoTransformer, visual_codes: Tensor, motion_codes
 
 def _motion_tables(model: UniMoTransformer) -> list[Tensor]:
     """Everything with a row for each motion id: embeddings and heads."""
-    if model.depth is None:
-        return [model.motion_embeddings.weight, model.motion_output.weight]
-    return [model.motion_embeddings.codes.weight, model.depth.codes.weight, model.depth.output.weight]
+    embeddings, depth = model.motion_embeddings, model.depth
+    if isinstance(embeddings, nn.Embedding):
+        return [embeddings.weight, model.motion_output.weight]
+    assert depth is not None
+    return [embeddings.codes.weight, depth.codes.weight, depth.output.weight]
 
 
 def _at_spread(table: Tensor, rows: Tensor) -> None:

@@ -210,8 +210,8 @@ class WorkFolder:
         """
         if self._in_start(stage):
             earlier, shipped = self._bundled(stage), task.shipped
-            fits = isinstance(shipped, UniMoTransformer) and isinstance(earlier, UniMoTransformer)
-            state = fitting_state(shipped, earlier) if fits else earlier.state_dict()
+            transformer = isinstance(shipped, UniMoTransformer)
+            state = fitting_state(shipped, earlier) if transformer else earlier.state_dict()
             load_strictly(shipped, state, Path(str(self.config.start_from)))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
