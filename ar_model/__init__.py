@@ -2,8 +2,8 @@
 
 In:  token ids of the visual and motion tokenizers. Out: token ids, hidden states and losses.
 Imports torch only and does no file or network access; every error is a ``ValueError``.
-Read in this order: config, sequence, rope, absolute, attention, blocks, transformer, kv_cache,
-decoder, sampling, engine.
+Read in this order: config, sequence, rope, absolute, attention, blocks, transformer, kv_cache, weights, quantized,
+decoder, graphs, sampling, engine.
 """
 
 from ar_model.blocks import Context

@@ -13,21 +13,25 @@ from torch import Tensor
 
 from ar_model.blocks import Block
 from ar_model.depth import DepthTransformer
-from ar_model.sampling import Sampling, sample
+from ar_model.sampling import Sampling, race
 from ar_model.sequence import CODES_PER_FRAME
+from ar_model.weights import Matrix
 
 
 class _PackedBlock:
-    """Weights of one block, transposed for ``x @ w``, with norm weights and the attention scale folded in."""
+    """Weights of one block; norm weights and the attention scale are folded in.
+
+    They are few and read 36 times a frame, so caches hold them, and the packing for many weights gains nothing.
+    """
 
     def __init__(self, block: Block) -> None:
         attention, ffn = block.attention, block.feed_forward
         scaled = attention.wq.weight * attention.width**-0.5
         self.heads, self.width = attention.heads, attention.width
-        self.qkv = folded(torch.cat([scaled, attention.wk.weight, attention.wv.weight]), block.attention_norm.weight)
-        self.out = folded(attention.wo.weight)
-        self.gate_up = folded(torch.cat([ffn.w1.weight, ffn.w3.weight]), block.ffn_norm.weight)
-        self.down = folded(ffn.w2.weight)
+        self.qkv = Matrix([scaled, attention.wk.weight, attention.wv.weight], block.attention_norm.weight)
+        self.out = Matrix([attention.wo.weight])
+        self.gate_up = Matrix([ffn.w1.weight, ffn.w3.weight], block.ffn_norm.weight)
+        self.down = Matrix([ffn.w2.weight])
         self.hidden = ffn.w1.out_features
 
 
@@ -38,10 +42,10 @@ class PackedDepth:
     def __init__(self, depth: DepthTransformer, norm_weight: Tensor, eps: float) -> None:
         """``norm_weight`` (dim,): of the large transformer's last norm, which its packed hidden states lack."""
         self.dim, self.eps, self.vocabulary = depth.dim, eps, depth.output.out_features
-        self.condition = folded(depth.condition.weight, norm_weight)
+        self.condition = Matrix([depth.condition.weight], norm_weight)
         self.slots, self.codes = depth.slots.weight.detach(), depth.codes.weight.detach()
         self.blocks = [_PackedBlock(block) for block in depth.layers if isinstance(block, Block)]
-        self.head = folded(depth.output.weight, depth.norm.weight)
+        self.head = Matrix([depth.output.weight], depth.norm.weight)
 
     def write(self, hidden: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
         """Draw a frame.
@@ -54,7 +58,7 @@ class PackedDepth:
         Returns:
             (B, 36) int64 codes.
         """
-        conditions = (hidden @ self.condition).view(len(hidden), CODES_PER_FRAME, self.dim) + self.slots
+        conditions = self.condition(hidden).view(len(hidden), CODES_PER_FRAME, self.dim) + self.slots
         first = self.blocks[0]
         shape = (len(self.blocks), 2, len(hidden) * first.heads, CODES_PER_FRAME, first.width)
         cache = hidden.new_empty(shape)
@@ -62,7 +66,7 @@ class PackedDepth:
         x = conditions[:, 0]
         for slot in range(CODES_PER_FRAME):
             logits = self.step(x, slot, cache)
-            codes[:, slot] = ids = sample(logits, sampling, None if noise is None else noise[:, slot])
+            codes[:, slot] = ids = race(logits, sampling, None if noise is None else noise[:, slot])
             if slot + 1 < CODES_PER_FRAME:
                 x = F.embedding(ids, self.codes) + conditions[:, slot + 1]
         return codes
@@ -71,24 +75,17 @@ class PackedDepth:
         """(B, depth.dim) of one slot -> (B, motion_ids) float32 logits; writes the slot into the cache."""
         batch = len(x)
         for block, (keys, values) in zip(self.blocks, cache, strict=True):
-            heads = (self._norm(x) @ block.qkv).view(batch, 3, block.heads, 1, block.width)
+            heads = block.qkv(self._norm(x)).view(batch, 3, block.heads, 1, block.width)
             query, key, value = heads.unbind(1)
             keys[:, slot], values[:, slot] = key.reshape(-1, block.width), value.reshape(-1, block.width)
             scores = torch.bmm(query.reshape(-1, 1, block.width), keys[:, : slot + 1].transpose(1, 2))
             mixed = torch.bmm(torch.softmax(scores, dim=-1), values[:, : slot + 1])
-            x = torch.addmm(x, mixed.view(batch, -1), block.out)
-            both = self._norm(x) @ block.gate_up
+            x = x + block.out(mixed.view(batch, -1))
+            both = block.gate_up(self._norm(x))
             gate, up = both[:, : block.hidden], both[:, block.hidden :]
-            x = torch.addmm(x, F.silu(gate) * up, block.down)
-        return (self._norm(x) @ self.head).float()
+            x = x + block.down(F.silu(gate) * up)
+        return self.head(self._norm(x)).float()
 
     def _norm(self, x: Tensor) -> Tensor:
         return F.rms_norm(x.float(), (self.dim,), eps=self.eps).to(x.dtype)
 
-
-def folded(weight: Tensor, gain: Tensor | None = None) -> Tensor:
-    """(out, in) -> contiguous (in, out), inputs scaled by ``gain`` (in,) in float32."""
-    wide = weight.detach().float()
-    if gain is not None:
-        wide = wide * gain.detach().float()
-    return wide.to(weight.dtype).t().contiguous()

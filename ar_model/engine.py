@@ -9,6 +9,7 @@ row ``b * num_samples + i`` of every output, and takes the seed of that index.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import torch
@@ -17,19 +18,33 @@ from torch import Tensor
 from ar_model.blocks import Context
 from ar_model.decoder import PackedDecoder
 from ar_model.depth_decoder import PackedDepth
-from ar_model.sampling import NoiseSource, Sampling, sample
-from ar_model.sequence import CODES_PER_FRAME, MOTION, SequenceLayout
+from ar_model.graphs import StaticDecoder
+from ar_model.kv_cache import KVCache
+from ar_model.sampling import NoiseSource, Sampling, race
+from ar_model.sequence import CODES_PER_FRAME, MOTION, Piece, SequenceLayout
+from ar_model.speculation import Speculation
 from ar_model.transformer import UniMoTransformer
 
 Progress = Callable[[int, int], None]
+Stream = Callable[[Piece, Tensor], None]
 
 
 class Engine:
     """Generates with one model. Weights are packed at construction: make a new engine after changing the model."""
 
-    def __init__(self, model: UniMoTransformer) -> None:
-        self.model = model
-        self.decoder = PackedDecoder(model)
+    def __init__(self, model: UniMoTransformer, weights: str | None = None, speculate: int = 0) -> None:
+        """``weights``: ``None`` keeps them as exact as they are, ``"int8"`` rounds blocks and heads to 8 bits.
+        ``speculate``: motion codes tried per pass (``ar_model.speculation``, the same ids sooner); 0 writes one by one.
+
+        Raises:
+            ValueError: another value; speculation with a model that writes whole frames.
+        """
+        if speculate < 0 or speculate == 1:
+            raise ValueError(f"speculate must be 0 (off) or at least 2 codes a pass, got {speculate}")
+        if speculate and model.depth is not None:
+            raise ValueError('speculation is for the motion layout "token"; this model writes whole frames')
+        self.model, self.window = model, speculate
+        self.decoder = PackedDecoder(model, weights)
         depth = model.depth
         self.depth = None if depth is None else PackedDepth(depth, model.norm.weight, model.config.norm_eps)
 
@@ -42,6 +57,7 @@ class Engine:
         num_samples: int = 1,
         callback: Progress | None = None,
         context: Context | None = None,
+        stream: Stream | None = None,
     ) -> Tensor:
         """Motion of the person in a clip (V2M).
 
@@ -53,6 +69,8 @@ class Engine:
             num_samples: motions per clip; the clip is prefilled once.
             callback: called with (tokens done, tokens in all).
             context: text states of the B clips; given exactly where the model's config has a ``context_dim``.
+            stream: called with every latent frame or motion frame, and its ids in all rows (rows, h*w or 36), as soon
+                as all rows have it.
 
         Returns:
             (B * num_samples, T, 36) int64 motion ids.
@@ -63,7 +81,7 @@ class Engine:
         self._check_visual("visual_ids", visual_ids, 4)
         _, latent_frames, height, width = visual_ids.shape
         layout = self._layout("v2m", latent_frames, height, width, frames)
-        tokens = self._generate(layout, visual_ids, sampling, seeds, num_samples, callback, context)
+        tokens = self._generate(layout, visual_ids, sampling, seeds, num_samples, callback, context, stream)
         return layout.invert(tokens)[1]
 
     def generate_video_motion(
@@ -76,6 +94,7 @@ class Engine:
         num_samples: int = 1,
         callback: Progress | None = None,
         context: Context | None = None,
+        stream: Stream | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Video and motion from a reference image (I2VM).
 
@@ -83,7 +102,7 @@ class Engine:
             first_ids: (B, h, w) ids of the image, the first latent frame.
             latent_frames: K of the result, the image included.
             frames: T = 1 + 8(K-1).
-            sampling, seeds, num_samples, callback, context: as in ``generate_motion``.
+            sampling, seeds, num_samples, callback, context, stream: as in ``generate_motion``.
 
         Returns:
             visual ids (B * num_samples, K, h, w) and motion ids (B * num_samples, T, 36), int64.
@@ -94,7 +113,7 @@ class Engine:
         self._check_visual("first_ids", first_ids, 3)
         _, height, width = first_ids.shape
         layout = self._layout("i2vm", latent_frames, height, width, frames)
-        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context)
+        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context, stream)
         return layout.invert(tokens)
 
     def generate_video(
@@ -106,6 +125,7 @@ class Engine:
         num_samples: int = 1,
         callback: Progress | None = None,
         context: Context | None = None,
+        stream: Stream | None = None,
     ) -> Tensor:
         """Video from a reference image without motion, as Cosmos-AR 4B does.
 
@@ -117,7 +137,7 @@ class Engine:
         self._check_visual("first_ids", first_ids, 3)
         _, height, width = first_ids.shape
         layout = SequenceLayout("video", latent_frames, height, width)
-        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context)
+        tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context, stream)
         return layout.invert(tokens)[0]
 
     def _layout(self, task: str, latent_frames: int, height: int, width: int, frames: int) -> SequenceLayout:
@@ -133,6 +153,7 @@ class Engine:
         num_samples: int,
         callback: Progress | None,
         context: Context | None,
+        stream: Stream | None,
     ) -> Tensor:
         """Tokens (B * num_samples, N) of a layout whose first latent frames are given."""
         if num_samples < 1:
@@ -142,7 +163,8 @@ class Engine:
         if len(seeds) != rows:
             raise ValueError(f"{rows} rows need {rows} seeds, got {len(seeds)}")
         tokens = _prompt(layout, visual_ids.to(self.decoder.device))
-        return self.complete(tokens, layout, layout.condition_length, sampling or Sampling(), seeds, callback, context)
+        rule = sampling or Sampling()
+        return self.complete(tokens, layout, layout.condition_length, rule, seeds, callback, context, stream)
 
     @torch.inference_mode()
     def complete(
@@ -154,6 +176,7 @@ class Engine:
         seeds: Sequence[int],
         callback: Progress | None = None,
         context: Context | None = None,
+        stream: Stream | None = None,
     ) -> Tensor:
         """Write everything after the first tokens of a sequence, of whatever task and with or without a context.
 
@@ -166,6 +189,7 @@ class Engine:
             seeds: one per output row, a multiple of B.
             callback: called with (tokens done, tokens in all).
             context: what the B rows may look at; given exactly where the config has a ``context_dim``.
+            stream: as in ``generate_motion``.
 
         Returns:
             (rows, N) int64 tokens.
@@ -186,25 +210,40 @@ class Engine:
         if not copies or len(seeds) % tokens.shape[0]:
             raise ValueError(f"{len(seeds)} seeds are not a multiple of {tokens.shape[0]} rows")
         tokens = tokens.to(decoder.device, copy=True)
-        cache = decoder.new_cache(tokens.shape[0], start if copies > 1 else len(layout), context)
+        # a window of speculation may reach past the end
+        capacity = len(layout) + self.window
+        cache = decoder.new_cache(tokens.shape[0], start if copies > 1 else capacity, context)
         hidden = decoder.prefill(tokens[:, :given], layout, cache)
         if copies > 1:
-            cache = cache.expand(copies, len(layout))
+            cache = cache.expand(copies, capacity)
             hidden, tokens = hidden.repeat_interleave(copies, dim=0), tokens.repeat_interleave(copies, dim=0)
         noise = NoiseSource(seeds, decoder.device) if sampling.temperature > 0 else None
-        tables, modalities = decoder.tables(layout), layout.modality.tolist()
-        for position in range(start, len(layout)):
+        step, modalities = self._stepper(layout, cache), layout.modality.tolist()
+
+        report = _Report(tokens, layout, given, callback, stream)
+        speculation = Speculation(decoder, layout, cache, sampling, noise, self.window, report) if self.window else None
+        position = start
+        while position < len(layout):
             modality, first = modalities[position], firsts[position]
-            ids = self._draw(hidden, modality, sampling, noise)
-            done = first + ids.shape[1]
-            tokens[:, first:done] = ids
-            if done < total:
+            if speculation is not None and modality == MOTION:
+                ids = speculation.write(hidden, position)
+                position += ids.shape[1]
+            else:
+                ids = self._draw(hidden, modality, sampling, noise)
+                position += 1
+            report(first, ids)
+            if position < len(layout):
                 whole = modality == MOTION and self.depth is not None
-                x = self.model.embedding(modality)(ids if whole else ids[:, 0])
-                hidden = decoder.step(x, position, tables, cache)
-            if callback is not None:
-                callback(done - given, total - given)
+                x = self.model.embedding(modality)(ids if whole else ids[:, -1])
+                hidden = step(x, position - 1)
         return tokens
+
+    def _stepper(self, layout: SequenceLayout, cache: KVCache) -> Callable[[Tensor, int], Tensor]:
+        """The step of one position over a cache: as a CUDA graph where there is one."""
+        tables = self.decoder.tables(layout)
+        if self.decoder.device.type == "cuda":
+            return StaticDecoder(self.decoder, tables, cache).step
+        return lambda x, position: self.decoder.step(x, position, tables, cache)
 
     def _draw(self, hidden: Tensor, modality: int, sampling: Sampling, noise: NoiseSource | None) -> Tensor:
         """(B, n) ids of the next position from the hidden states (B, dim) before it."""
@@ -213,7 +252,7 @@ class Engine:
             drawn = None if noise is None else noise.draw(shape[0] * shape[1]).unflatten(1, shape)
             return self.depth.write(hidden, sampling, drawn)
         logits = self.decoder.logits(hidden, modality)
-        return sample(logits, sampling, None if noise is None else noise.draw(logits.shape[1]))[:, None]
+        return race(logits, sampling, None if noise is None else noise.draw(logits.shape[1]))[:, None]
 
     def _check_visual(self, name: str, ids: Tensor, dimensions: int) -> None:
         if ids.ndim != dimensions or ids.numel() == 0:
@@ -223,6 +262,26 @@ class Engine:
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= vocabulary:
             raise ValueError(f"{name} must be in 0..{vocabulary - 1}, found {low}..{high}")
+
+
+class _Report:
+    """Puts new ids into the tokens (B, N) and tells who asked for it."""
+
+    def __init__(
+        self, tokens: Tensor, layout: SequenceLayout, given: int, callback: Progress | None, stream: Stream | None
+    ) -> None:
+        self.tokens, self.given, self.callback, self.stream = tokens, given, callback, stream
+        self.waiting = deque(piece for piece in layout.pieces if piece.start >= given)
+
+    def __call__(self, first: int, ids: Tensor) -> None:
+        """``ids`` (B, n) are those of the tokens from ``first`` on, which all rows have."""
+        done = first + ids.shape[1]
+        self.tokens[:, first:done] = ids
+        while self.stream is not None and self.waiting and self.waiting[0].stop <= done:
+            piece = self.waiting.popleft()
+            self.stream(piece, self.tokens[:, piece.start : piece.stop].clone())
+        if self.callback is not None:
+            self.callback(done - self.given, self.tokens.shape[1] - self.given)
 
 
 def _prompt(layout: SequenceLayout, visual_ids: Tensor) -> Tensor:

@@ -32,14 +32,27 @@ class KVCache:
     ) -> None:
         self.batch, self.kv_heads, self.memories = batch, kv_heads, memories
         shape = (layers, batch * kv_heads, capacity, head_dim)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty(shape, dtype=dtype, device=device)
+        # zeros, because masked positions are multiplied by 0 and must not hold infinities
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
 
     def write(self, layer: int, start: int, keys: Tensor, values: Tensor) -> None:
         """Store (batch * kv_heads, n, head_dim) keys and values at positions ``start .. start + n - 1``."""
         stop = start + keys.shape[1]
         self.keys[layer, :, start:stop] = keys
         self.values[layer, :, start:stop] = values
+
+    def slots(self, positions: Tensor) -> Tensor:
+        """Where ``scatter`` puts positions (batch, n) of every sequence: (batch * kv_heads * n,) int64."""
+        capacity = self.keys.shape[2]
+        heads = torch.arange(self.batch * self.kv_heads, device=positions.device).view(self.batch, self.kv_heads, 1)
+        return (heads * capacity + positions[:, None]).flatten()
+
+    def scatter(self, layer: int, slots: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Store (batch, kv_heads, n, head_dim) keys and values at ``slots``, all different."""
+        width = self.keys.shape[-1]
+        self.keys[layer].view(-1, width).index_copy_(0, slots, keys.reshape(-1, width))
+        self.values[layer].view(-1, width).index_copy_(0, slots, values.reshape(-1, width))
 
     def read(self, layer: int, length: int) -> tuple[Tensor, Tensor]:
         """Views (batch * kv_heads, length, head_dim) of the first ``length`` keys and values."""

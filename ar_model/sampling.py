@@ -2,6 +2,7 @@
 
 In:  logits (B, V) of one modality's vocabulary and Exp(1) noise (B, V).
 Out: ids (B,). Everything is float32; the same noise gives the same id.
+``sample`` is Cosmos's race, for parity; ``race`` is the engine's.
 The rules are Cosmos's: top-p drops entry j when the cumulative mass before it exceeds p, so the crossing entry stays,
 and races in sorted order; top-k keeps ties at the k-th value and races in vocabulary order.
 """
@@ -86,6 +87,32 @@ def sample(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
     return (winner if order is None else order.gather(-1, winner))[:, 0]
 
 
+def race(logits: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
+    """As ``sample``, from the same distribution, but column v of the noise belongs to id v under every rule.
+
+    So the same noise draws the same id from similar logits, whatever their order, which speculation lives on; and the
+    nucleus needs no sorting: the first to arrive of all ids is the draw if it lies inside, else it and all ids at or
+    behind it in rank leave and the race goes on. Equal probabilities rank by id.
+    """
+    if sampling.temperature == 0 or sampling.top_p is None:
+        return sample(logits, sampling, noise)
+    if noise is None:
+        raise ValueError("sampling at a temperature above 0 needs noise")
+    mass = torch.softmax(logits.float() / sampling.temperature, dim=-1)
+    speeds, columns = mass / noise, torch.arange(logits.shape[-1], device=logits.device)
+    winners = first = speeds.argmax(dim=-1)
+    pending = torch.arange(len(logits), device=logits.device)
+    while True:
+        own = mass.gather(1, first[:, None])
+        ahead = (mass > own) | ((mass == own) & (columns < first[:, None]))
+        outside = (mass * ahead).sum(dim=-1) > sampling.top_p
+        if not bool(outside.any()):
+            return winners
+        pending, mass, speeds = pending[outside], mass[outside], (speeds * ahead)[outside]
+        first = speeds.argmax(dim=-1)
+        winners[pending] = first
+
+
 class NoiseSource:
     """Exp(1) noise from one generator per row, so that a row's noise does not depend on its neighbours."""
 
@@ -96,6 +123,10 @@ class NoiseSource:
     def draw(self, size: int) -> Tensor:
         """(B, size) float32."""
         noise = torch.empty(len(self.generators), size, device=self.device)
-        for row, generator in zip(noise, self.generators, strict=True):
-            row.exponential_(generator=generator)
+        for row in range(len(noise)):
+            self.fill(row, noise[row])
         return noise
+
+    def fill(self, row: int, noise: Tensor) -> None:
+        """Write the next noise of one row, for rows that are not at the same position."""
+        noise.exponential_(generator=self.generators[row])

@@ -17,7 +17,15 @@ LAYOUTS = [
     SequenceLayout("i2vm", 2, 2, 2, 9),
     SequenceLayout("video", 3, 2, 2),
 ]
-VARIANTS = [{}, {"qk_norm": False}, {"absolute_positions": False}, {"position_gain": 0.3}, {"kv_heads": 4}]
+VARIANTS = [
+    {},
+    {"qk_norm": False},
+    {"absolute_positions": False},
+    {"position_gain": 0.3},
+    {"kv_heads": 4},
+    {"position_form": "query_key", "qk_norm": False},
+    {"unified_rope": True},
+]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.task)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ar_model import ARConfig, Engine, Sampling, SequenceLayout, UniMoTransformer
 from ar_model.config import DepthConfig
-from ar_model.sampling import NoiseSource, sample
+from ar_model.sampling import NoiseSource, race
 from ar_model.sequence import MOTION, VISUAL
 
 Maker = Callable[..., UniMoTransformer]
@@ -125,13 +125,13 @@ def test_generation_equals_the_plain_pass_drawn_code_by_code(
         hidden = model(plain, layout)[:, position - 1]
         if modality == VISUAL:
             drawn = noise.draw(50) if rule.temperature else None
-            plain[:, first] = sample(model.output(hidden), rule, drawn)
+            plain[:, first] = race(model.output(hidden), rule, drawn)
             continue
         drawn = noise.draw(36 * 40).view(rows, 36, 40) if rule.temperature else None
         for code in range(36):
             frame = plain[:, first : first + 36]
             logits = model.depth.output(model.depth(hidden[:, None], frame[:, None])[:, 0, code])
-            plain[:, first + code] = sample(logits, rule, None if drawn is None else drawn[:, code])
+            plain[:, first + code] = race(logits, rule, None if drawn is None else drawn[:, code])
     assert torch.equal(written, plain)
 
 
