@@ -59,7 +59,7 @@ def _blocks(prefix: int, length: int) -> list[tuple[int, int]]:
     return [(start, stop) for start, stop in pairwise(ends) if start < stop]
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=256)
 def _future(start: int, stop: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(stop - start, stop), -inf where a key comes after the query; one tensor, so that layers do not save one each."""
     with torch.inference_mode(False):  # training may use what inference has cached

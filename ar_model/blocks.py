@@ -43,6 +43,17 @@ class Context:
         if not bool(self.mask.any(dim=1).all()):
             raise ValueError("a row of the context mask hides every state")
 
+    def shared_by(self, rows: int) -> Context:
+        """The same text for several sequences; this context must have one row.
+
+        Raises:
+            ValueError: it has more.
+        """
+        if len(self.states) != 1:
+            raise ValueError(f"a context of one row can be shared, this has {len(self.states)}")
+        mask = None if self.mask is None else self.mask.expand(rows, -1)
+        return Context(self.states.expand(rows, -1, -1), mask)
+
 
 @dataclass(frozen=True)
 class Memory:

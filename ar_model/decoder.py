@@ -34,17 +34,19 @@ class Tables(NamedTuple):
     Attributes:
         cos: (S, head_dim).
         sin: (S, head_dim) with the sign of the half rotation.
-        absolute: per layer what is added, to the stream (S, dim) or to queries and keys (S, head_dim), or ``None``.
+        absolute: what is added, to the stream (S, dim) or to queries and keys (S, head_dim), or ``None``.
+        gains: of that table in every layer.
     """
 
     cos: Tensor
     sin: Tensor
-    absolute: list[Tensor | None]
+    absolute: Tensor | None
+    gains: list[float]
 
     def at(self, place: int | slice | Tensor) -> Tables:
         """The rows of a position, of a stretch of them, or of the positions (n,) or (B, n) in a tensor."""
-        absolute = [None if table is None else table[place] for table in self.absolute]
-        return Tables(self.cos[place], self.sin[place], absolute)
+        absolute = None if self.absolute is None else self.absolute[place]
+        return Tables(self.cos[place], self.sin[place], absolute, self.gains)
 
 
 class PackedBlock:
@@ -108,12 +110,10 @@ class PackedDecoder:
         tables = self.model.positions(layout, self.device)
         half = tables.sin.shape[1] // 2
         signed = torch.cat([-tables.sin[:, :half], tables.sin[:, half:]], dim=1)
-        absolute: list[Tensor | None] = [None] * len(self.blocks)
-        if tables.absolute is not None:
-            base = tables.absolute.to(self.dtype)
-            gains = self.model.position_gain
-            absolute = [base if gains is None else gains[index] * base for index in range(len(self.blocks))]
-        return Tables(tables.cos.to(self.dtype), signed.to(self.dtype), absolute)
+        absolute, learned = tables.absolute, self.model.position_gain
+        gains = [1.0] * len(self.blocks) if learned is None else learned.tolist()
+        absolute = None if absolute is None else absolute.to(self.dtype)
+        return Tables(tables.cos.to(self.dtype), signed.to(self.dtype), absolute, gains)
 
     def new_cache(self, batch: int, capacity: int, context: Context | None = None) -> KVCache:
         """A cache without positions yet for ``batch`` sequences of up to ``capacity`` positions, with their context.
@@ -130,7 +130,12 @@ class PackedDecoder:
         return self.heads[modality](hidden).float()
 
     def prefill(self, tokens: Tensor, layout: SequenceLayout, cache: KVCache) -> Tensor:
-        """Run the first tokens (B, n) of a layout at once, filling the cache; returns the last hidden (B, dim)."""
+        """Run the first tokens (B, n) of a layout at once, filling the cache; returns the last hidden (B, dim).
+
+        Raises:
+            ValueError: motion stands in the layout otherwise than in the model.
+        """
+        self.model.check_layout(layout)
         x = self.model.embed(tokens, layout)
         length = x.shape[1]
         prefix = min(layout.prefix_length, length)
@@ -202,14 +207,14 @@ class PackedDecoder:
         cos, sin = places.cos.unsqueeze(-2), places.sin.unsqueeze(-2)
         in_heads = self.config.position_form == "query_key"
         heads = self.config.heads
-        for index, block in enumerate(self.blocks):
-            added = places.absolute[index]
+        added = places.absolute
+        for index, (block, gain) in enumerate(zip(self.blocks, places.gains, strict=True)):
             if added is not None and not in_heads:
-                x = x + added
+                x = torch.add(x, added, alpha=gain)
             states = block.qkv(self._norm(x)).view(*x.shape[:-1], -1, self.config.head_width)
             turned = self._turn(states[..., : self.rotated, :], block, cos, sin)
             if added is not None and in_heads:
-                turned = turned + added.unsqueeze(-2) * self.head_scale
+                turned = torch.add(turned, added.unsqueeze(-2) * self.head_scale, alpha=gain)
             mixed = mix(index, turned[..., :heads, :], turned[..., heads:, :], states[..., self.rotated :, :])
             x = self._finish(x, mixed, block, memories[index])
         return self._norm(x)

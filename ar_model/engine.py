@@ -1,6 +1,6 @@
 """Generation: prefill the condition once, then write the target token by token with a key/value cache.
 
-In:  visual ids of a clip (V2M), of a reference image (I2VM) or of a clip's first latent frames (video).
+In:  visual ids of a clip (V2M) or of a reference image (I2VM, video); or the first tokens of any sequence.
 Out: motion ids (B, T, 36), visual ids (B, K, h, w).
 Samples of a batch are independent: each has its own prompt and its own seeded noise. Sample i of prompt b stands in
 row ``b * num_samples + i`` of every output, and takes the seed of that index.
@@ -127,8 +127,9 @@ class Engine:
         context: Context | None = None,
         stream: Stream | None = None,
     ) -> Tensor:
-        """Video from a reference image without motion, as Cosmos-AR 4B does.
+        """Video from a reference image without motion, as Cosmos-AR does.
 
+        A model whose visual embedding has more rows than ids (Cosmos 5B) begins with the first of them.
         Arguments and errors are those of ``generate_video_motion``.
 
         Returns:
@@ -136,7 +137,8 @@ class Engine:
         """
         self._check_visual("first_ids", first_ids, 3)
         _, height, width = first_ids.shape
-        layout = SequenceLayout("video", latent_frames, height, width)
+        begins = self.model.config.embedding_rows > self.model.config.visual_ids
+        layout = SequenceLayout("video", latent_frames, height, width, begin_of_video=begins)
         tokens = self._generate(layout, first_ids[:, None], sampling, seeds, num_samples, callback, context, stream)
         return layout.invert(tokens)[0]
 
@@ -162,7 +164,7 @@ class Engine:
         seeds = range(rows) if seeds is None else seeds
         if len(seeds) != rows:
             raise ValueError(f"{rows} rows need {rows} seeds, got {len(seeds)}")
-        tokens = _prompt(layout, visual_ids.to(self.decoder.device))
+        tokens = _prompt(layout, visual_ids.to(self.decoder.device), self.model.config.visual_ids)
         rule = sampling or Sampling()
         return self.complete(tokens, layout, layout.condition_length, rule, seeds, callback, context, stream)
 
@@ -271,7 +273,7 @@ class _Report:
         self, tokens: Tensor, layout: SequenceLayout, given: int, callback: Progress | None, stream: Stream | None
     ) -> None:
         self.tokens, self.given, self.callback, self.stream = tokens, given, callback, stream
-        self.waiting = deque(piece for piece in layout.pieces if piece.start >= given)
+        self.waiting = deque(piece for piece in layout.pieces if piece.stop > given)
 
     def __call__(self, first: int, ids: Tensor) -> None:
         """``ids`` (B, n) are those of the tokens from ``first`` on, which all rows have."""
@@ -284,11 +286,11 @@ class _Report:
             self.callback(done - self.given, self.tokens.shape[1] - self.given)
 
 
-def _prompt(layout: SequenceLayout, visual_ids: Tensor) -> Tensor:
+def _prompt(layout: SequenceLayout, visual_ids: Tensor, begin_id: int) -> Tensor:
     """Tokens (B, N) with the first latent frames in place and 0 at every position still to be written."""
     batch, given, height, width = visual_ids.shape
     visual = visual_ids.new_zeros(batch, layout.latent_frames, height, width)
     visual[:, :given] = visual_ids
     if layout.task == "video":
-        return layout.build(visual)
+        return layout.build(visual, begin_id=begin_id if layout.begin_of_video else None)
     return layout.build(visual, visual_ids.new_zeros(batch, layout.frames, CODES_PER_FRAME))

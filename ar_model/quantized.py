@@ -35,12 +35,13 @@ class Int8Matrix:
 
     def __call__(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out)."""
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
         if self.packed and len(rows) <= FEW_ROWS:
             product = _product(rows.bfloat16(), self.weight, self.scale)
         else:
             product = F.linear(rows.to(self.dtype), self.restored().to(self.dtype))
-        return product.to(x.dtype).view(*x.shape[:-1], -1)
+        product = product.to(x.dtype)
+        return product if x.ndim == 2 else product.view(*x.shape[:-1], -1)
 
     def restored(self) -> Tensor:
         """(out, in) float32, what the rounded weights stand for; the gain is in them."""

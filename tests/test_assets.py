@@ -87,3 +87,12 @@ def test_a_hub_id_that_cannot_be_fetched_names_both_places(checkout: Path, monke
     message = str(error.value)
     assert "no folder 'someone/unimo-base' here, and it could not be fetched from Hugging Face (no network)." in message
     assert "https://huggingface.co/someone/unimo-base" in message and "hf auth login" in message
+
+
+def test_a_shipped_folder_of_ablations_is_found_beside_another_of_its_name(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ar_model").mkdir()
+    (tmp_path / "ar_model" / "code.py").touch()
+    assert (assets.ablations_path("ar_model") / "layout_frame.yaml").is_file()
+    (tmp_path / "ar_model" / "mine.yaml").touch()
+    assert (assets.ablations_path("ar_model") / "mine.yaml").is_file()

@@ -70,7 +70,8 @@ def config_path(kind: str, preset: str) -> Path:
 def ablations_path(folder: str | Path) -> Path:
     """A folder of ablations: the user's own, or a shipped one by its name under `configs/ablations`."""
     shipped = (root / "ablations" / folder for root in _folders("configs", "_configs"))
-    return next((path for path in (Path(folder), *shipped) if path.is_dir()), Path(folder))
+    # a folder of the working directory may have the name of a shipped one and hold something else
+    return next((path for path in (Path(folder), *shipped) if any(path.glob("*.yaml"))), Path(folder))
 
 
 def example_path(name: str) -> Path:

@@ -151,7 +151,7 @@ def import_cosmos(
         record = {"from": source.part.origin(model.config), "files": provenance}
         training["cosmos"] = training.get("cosmos", {}) | {component: record}
         licence = _licence(licence)
-        (output / "bundle.json").unlink(missing_ok=True)
+        # bundle.json stays: it keeps the name and settings, and no longer fits a component that is written half
         save_component(output, component, model, dtype)
         del model  # before the next one is read
         bundle = seal_bundle(output, name, settings, training, licence)

@@ -42,7 +42,7 @@ from unimo.text import TextEncoder, no_text
 
 WINDOWS_AT_ONCE = 8
 # motions drawn for a window of `capture`, which are averaged: one draw alone scatters around what the video says
-CAPTURE_SAMPLES = 4
+CAPTURE_SAMPLES = 8
 # sample i of seed s draws with seed s + i times this, far from the seeds of the windows that follow
 _SAMPLE_STRIDE = 1_000_000_007
 
@@ -301,7 +301,7 @@ class UniMoPipeline:
         frames = 1 + 8 * (visual_ids.shape[1] - 1)
         rows = [seed + sample * _SAMPLE_STRIDE for seed in seeds for sample in range(num_samples)]
         if context := context or self.context():
-            context = Context(context.states.expand(len(visual_ids), -1, -1))
+            context = context.shared_by(len(visual_ids))
         return self.engine.generate_motion(visual_ids, frames, sampling, rows, num_samples, progress, context)
 
     def _windows(

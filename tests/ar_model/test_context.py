@@ -119,3 +119,10 @@ def test_wrong_completions_are_refused(small_model: Maker, random_tokens: Tokens
             engine.complete(tokens, LAYOUT, given, Sampling(), [0, 1])
     with pytest.raises(ValueError, match="3 seeds are not a multiple of 2 rows"):
         engine.complete(tokens, LAYOUT, 4, Sampling(), [0, 1, 2])
+
+
+def test_one_text_is_shared_with_its_mask() -> None:
+    shared = Context(text(rows=1), MASK[:1]).shared_by(3)
+    assert shared.states.shape == (3, 5, 10) and shared.mask is not None and torch.equal(shared.mask, MASK[[0, 0, 0]])
+    with pytest.raises(ValueError, match="one row can be shared, this has 2"):
+        Context(text()).shared_by(3)

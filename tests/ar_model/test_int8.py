@@ -144,6 +144,21 @@ def test_int8_logits_are_those_of_the_restored_model_and_near_float32(
     torch.testing.assert_close(logits(PackedDecoder(model, "int8")), restored, atol=1e-4, rtol=1e-4)
 
 
+@needs_fbgemm
+@torch.inference_mode()
+def test_bfloat16_steps_are_those_of_the_same_weights_in_float32(small_model: Maker, random_tokens: Tokens) -> None:
+    model, tokens, given = small_model().bfloat16(), random_tokens(LAYOUT, 2), LAYOUT.condition_length
+    expected = copy.deepcopy(model).float()(tokens, LAYOUT)[:, given : given + 20]
+    decoder = PackedDecoder(model)
+    cache, tables = decoder.new_cache(2, len(LAYOUT)), decoder.tables(LAYOUT)
+    decoder.prefill(tokens[:, :given], LAYOUT, cache)
+    steps = range(given, given + 20)
+    hidden = [decoder.step(model.motion_embeddings(tokens[:, place]), place, tables, cache) for place in steps]
+    found = torch.stack(hidden, dim=1) * model.norm.weight.float()
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().max() < 0.01 * expected.abs().max()
+
+
 def test_engine_generates_with_int8_and_refuses_other_weights(small_model: Maker) -> None:
     model, visual = small_model(), torch.randint(0, 50, (1, 2, 2, 2))
     exact_codes = Engine(model).generate_motion(visual, 9, Sampling(temperature=0))

@@ -44,3 +44,23 @@ def test_pieces_are_the_frames_of_a_sequence() -> None:
     assert found == [(VISUAL, 0, 1, 3), (VISUAL, 1, 4, 6), *frames]
     video = SequenceLayout("video", 3, 1, 2, begin_of_video=True)
     assert [(piece.index, piece.start, piece.stop) for piece in video.pieces] == [(0, 1, 3), (1, 3, 5), (2, 5, 7)]
+
+
+def test_a_frame_that_was_given_in_part_arrives_whole(small_model: Maker) -> None:
+    layout, seen = SequenceLayout("v2m", 2, 2, 2, 9), []
+    tokens = layout.build(torch.zeros(1, 2, 2, 2, dtype=torch.int64), torch.zeros(1, 9, 36, dtype=torch.int64))
+    engine, given = Engine(small_model()), layout.condition_length + 46
+    done = engine.complete(tokens, layout, given, Sampling(), [0], stream=lambda piece, ids: seen.append((piece, ids)))
+    assert [piece.index for piece, _ in seen] == list(range(1, 9))
+    assert torch.equal(seen[0][1], done[:, given - 10 : given + 26])
+
+
+@torch.inference_mode()
+def test_a_model_with_a_begin_row_begins_its_videos_with_it(small_model: Maker) -> None:
+    model = small_model(visual_embedding_rows=54)
+    first = torch.randint(50, (1, 2, 2), generator=torch.Generator().manual_seed(0))
+    layout = SequenceLayout("video", 3, 2, 2, begin_of_video=True)
+    visual = torch.zeros(1, 3, 2, 2, dtype=torch.int64)
+    visual[:, 0] = first
+    whole = Engine(model).complete(layout.build(visual, begin_id=50), layout, 5, Sampling(), [3])
+    assert torch.equal(Engine(model).generate_video(first, 3, Sampling(), [3]), layout.invert(whole)[0])

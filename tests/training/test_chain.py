@@ -201,3 +201,31 @@ def test_shipped_weights_skip_the_first_reading_steps(finished, tmp_path) -> Non
     assert Chain(config)._training_config("ar").data.reading_steps == 5
     started = Chain(replace(config, start_from="debug"))._training_config("ar").data
     assert (started.reading_steps, started.reading_every) == (0, 3)
+
+
+FRAME = ["model.motion_layout=frame", "model.depth={dim: 24, layers: 1, heads: 2, ffn_hidden: 32, code_dim: 4}"]
+
+
+def test_the_other_motion_layout_starts_from_the_rest_of_a_bundles_transformer(finished, tmp_path) -> None:
+    overrides = [*FRAME, "data.reading_steps=1", "optimization.steps=1", "optimization.learning_rate=1e-9"]
+    wanted = load_config(ArTrainingConfig, config_path("ar_model", "debug"), overrides)
+    work = tmp_path / "work"
+    shutil.copytree(finished.config.work, work, ignore=shutil.ignore_patterns("ar*"))
+    config = replace(finished.config, work=work, training={"ar": wanted}, start_from=str(finished.config.bundle))
+    chain = Chain(config)
+    assert chain._training_config("ar").data.reading_steps == 1  # its motion parts have not learned to read
+    chain.run(["ar"])
+    mine, earlier = load_file(work / "ar.safetensors"), load_bundle(finished.config.bundle).ar_model.state_dict()
+    assert torch.allclose(mine["layers.0.attention.wq.weight"], earlier["layers.0.attention.wq.weight"], atol=1e-5)
+    assert "depth.output.weight" in mine and "motion_output.weight" not in mine
+
+
+def test_a_run_does_not_go_on_with_another_network(finished, tmp_path) -> None:
+    work = tmp_path / "work"
+    shutil.copytree(finished.config.work, work)
+    kept = (work / "ar" / "config.json").read_text()
+    for overrides in (FRAME, ["model.unified_rope=true"]):
+        wanted = load_config(ArTrainingConfig, config_path("ar_model", "debug"), overrides)
+        with pytest.raises(InputError, match="checkpoints here are of another network"):
+            Chain(replace(finished.config, work=work, training={"ar": wanted})).run(["ar"])
+    assert (work / "ar" / "config.json").read_text() == kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from ar_model import ARConfig, UniMoTransformer
@@ -54,3 +55,9 @@ def test_the_other_layouts_weights_are_taken_but_for_what_writes_motion() -> Non
         motion = key.startswith(("motion_embeddings", "depth"))
         assert torch.equal(value, fresh[key] if motion else earlier.state_dict()[key]), key
     assert fitting_state(earlier, earlier).keys() == earlier.state_dict().keys()
+
+
+def test_a_transformer_that_means_something_else_by_its_weights_is_refused() -> None:
+    earlier = UniMoTransformer(ARConfig(**SIZES, unified_rope=True, rope_theta=100.0))
+    with pytest.raises(ValueError, match="other values of rope_theta, unified_rope"):
+        fitting_state(UniMoTransformer(ARConfig(**SIZES)), earlier)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,9 @@ def test_bad_sweeps_are_named(tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'model.codebook_size'"):
         run_sweep(STUDY, bad, BASE, SMALL, [0], 1, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_on_other_data_are_not_mixed(tmp_path):
+    run_sweep(STUDY, {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path)
+    with pytest.raises(InputError, match="a run on other clips or tokens lies here"):
+        run_sweep(replace(STUDY, data="other tokens"), {"a": two()["a"]}, BASE, SMALL, [0], 5, tmp_path)

@@ -36,12 +36,17 @@ def run(
     c.set_up_logging(quiet)
     from unimo.assets import ablations_path
     from unimo.options import check_device
+    from unimo.training.ar import ArTrainingConfig
     from unimo.training.chain import Chain
-    from unimo.training.sweep import load_ablations, run_sweep
+    from unimo.training.motion_tokenizer import MotionTokenizerTrainingConfig
+    from unimo.training.sweep import change, load_ablations, run_sweep
     from unimo.training.work_folder import ChainConfig
 
     folder = ablations_path(folder)
     ablations = load_ablations(folder)
+    kind = MotionTokenizerTrainingConfig if model == "motion_tokenizer" else ArTrainingConfig
+    for ablation in ablations.values():
+        change(kind, base, ablation, overrides)  # before anything is rendered
     options |= {"device": str(check_device(options["device"])), "bundle": options["work"] / "bundle"}
     if model == "ar_model":
         c.prepare_drawing(True, "open", quiet)

@@ -117,8 +117,10 @@ def generate_clips(
         first = pipeline.visual_tokenizer.encode(np.asarray(clips.frames[start : start + step, :1]))
         report = share_of(progress, "writing tokens", start * copies, len(first) * copies, total)
         rows = [*seeds] * len(first)
+        text = pipeline.context()
+        context = None if text is None else text.shared_by(len(first))
         visual, motion = pipeline.engine.generate_video_motion(
-            first[:, 0], 1 + (settings.frames - 1) // 8, settings.frames, sampling, rows, copies, report
+            first[:, 0], 1 + (settings.frames - 1) // 8, settings.frames, sampling, rows, copies, report, context
         )
         for first_row in range(0, len(visual), 8):
             part = slice(first_row, first_row + 8)

@@ -13,6 +13,10 @@ from ar_model import UniMoTransformer
 
 _VISUAL_SPREAD = 0.1
 # what only one motion layout has, or has in another form
+# fields that change what weights mean and not their shapes
+_SHAPELESS = (
+    "rope_theta", "norm_eps", "absolute_positions", "position_form", "unified_rope", "unified_vocabulary",
+)  # fmt: skip
 _MOTION_PARTS = ("motion_embeddings.", "motion_output.", "depth.")
 
 
@@ -69,7 +73,14 @@ def _at_spread(table: Tensor, rows: Tensor) -> None:
 
 
 def fitting_state(model: UniMoTransformer, earlier: UniMoTransformer) -> dict[str, Tensor]:
-    """Earlier weights, with the model's own first ones for the parts that write motion where the layouts differ."""
+    """Earlier weights, with the model's own first ones for the parts that write motion where the layouts differ.
+
+    Raises:
+        ValueError: the transformers differ in what no weight's shape tells.
+    """
+    differing = [name for name in _SHAPELESS if getattr(model.config, name) != getattr(earlier.config, name)]
+    if differing:
+        raise ValueError(f"the transformer to start from has other values of {', '.join(differing)}")
     state = earlier.state_dict()
     if model.config.motion_layout == earlier.config.motion_layout:
         return state

@@ -76,4 +76,4 @@ def ar_study(
             numbers |= {f"capture.{key}": value for key, value in found.items()}
         return numbers
 
-    return Study(ArTrainingConfig, AR_COLUMNS, task, measure)
+    return Study(ArTrainingConfig, AR_COLUMNS, task, measure, f"{len(train)} clips, tokens {train.tokenizers}")

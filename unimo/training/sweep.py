@@ -26,7 +26,7 @@ from unimo.training.task import Task
 
 logger = logging.getLogger(__name__)
 
-CONFIG, RESULT, TABLE = "config.json", "result.json", "table"
+CONFIG, DATA, RESULT, TABLE = "config.json", "data.txt", "result.json", "table"
 Columns = Sequence[tuple[str, str, int]]
 Progress = Callable[[str, float, str], None]
 
@@ -40,12 +40,14 @@ class Study:
         columns: metrics of the table: key, heading, digits.
         task: makes the training task of a configuration, data included.
         measure: of a trained task, what stands in the result beside its validation; "parameters" among it.
+        data: what the runs learn from, so that runs on other data are not mixed with them; "" where overrides say it.
     """
 
     config: type[Any]
     columns: Columns
     task: Callable[[Any], Task]
     measure: Callable[[Any], dict[str, float]]
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def load_ablations(folder: Path) -> dict[str, Ablation]:
     """
     files = sorted(folder.glob("*.yaml")) if folder.is_dir() else []
     if not files:
-        fix = "a folder of YAML files, or motion_tokenizer"
+        fix = "a folder of YAML files, or the name of a shipped one: motion_tokenizer, ar_model"
         raise InputError("there are no ablations here", str(folder.absolute()), fix)
     return {file.stem: load_config(Ablation, file) for file in files}
 
@@ -111,13 +113,13 @@ def run_sweep(
     # steps must not end a run before its minutes, unless the user says so
     common = [f"optimization.steps={10**9}", *overrides, f"optimization.minutes={minutes}"]
     configs = {
-        (name, seed): _config(study, base, ablation, [*common, f"optimization.seed={seed}"])
+        (name, seed): change(study.config, base, ablation, [*common, f"optimization.seed={seed}"])
         for seed in seeds
         for name, ablation in ablations.items()
     }
     folders = {(name, seed): work / name / f"seed_{seed}" for name, seed in configs}
     for key, config in configs.items():
-        _check_same(folders[key], config)
+        _check_same(folders[key], config, study.data)
     for (name, seed), config in configs.items():
         folder = folders[name, seed]
         if (folder / RESULT).is_file():
@@ -128,15 +130,24 @@ def run_sweep(
     return write_table(study.columns, ablations, work, minutes)
 
 
-def _check_same(folder: Path, config: Any) -> None:
-    """Raises InputError when the folder holds a run of another configuration or budget."""
+def _check_same(folder: Path, config: Any, data: str) -> None:
+    """Raises InputError when the folder holds a run of another configuration or budget, or on other data."""
     kept = folder / CONFIG
-    if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != to_dict(config):
+    if not kept.is_file():
+        return
+    if json.loads(kept.read_text(encoding="utf-8")) != to_dict(config):
         raise InputError("a run of another configuration or budget lies here", str(folder), "another --work")
+    if (folder / DATA).read_text(encoding="utf-8") != data:
+        raise InputError("a run on other clips or tokens lies here", str(folder), "another --work")
 
 
-def _config(study: Study, base: Path, ablation: Ablation, overrides: Sequence[str]) -> Any:
-    return load_config(study.config, _merged(read_yaml(base), ablation.change), overrides)
+def change(config: type[Any], base: Path, ablation: Ablation, overrides: Sequence[str]) -> Any:
+    """The configuration of an ablation, of class `config`.
+
+    Raises:
+        ConfigError: it does not fit the base configuration.
+    """
+    return load_config(config, _merged(read_yaml(base), ablation.change), overrides)
 
 
 def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +161,8 @@ def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any
 
 def _run(study: Study, config: Any, folder: Path, device: str, progress: Callable[[float, str], None]) -> None:
     """Trains one run and leaves `result.json`, which says that it is done; "failed" in it gives a divergence."""
+    with atomic_write(folder / DATA) as path:
+        path.write_text(study.data, encoding="utf-8")
     with atomic_write(folder / CONFIG) as path:
         path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
     task = study.task(config)

@@ -15,19 +15,20 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from ar_model import UniMoTransformer
+from ar_model import ARConfig, UniMoTransformer
 from motion_tokenizer import MotionVQVAE
 from unimo.assets import config_path
-from unimo.bundle import BundleSettings, load_bundle
+from unimo.bundle import COMPONENTS, BundleSettings, load_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.latents import LatentPack
 from unimo.data.pack import ClipPack
 from unimo.data.tokens import TokenPack, weights_hash
-from unimo.errors import InputError
+from unimo.errors import CheckpointError, InputError
 from unimo.files import atomic_write
 from unimo.synth.scene import SceneConfig
 from unimo.training import parallel
 from unimo.training.ar import ArTrainingConfig
+from unimo.training.checkpoint import checkpoint_paths
 from unimo.training.code_start import fitting_state
 from unimo.training.config import OptimizationConfig
 from unimo.training.continuous_tokenizer import ContinuousTokenizerTrainingConfig
@@ -85,7 +86,7 @@ class ChainConfig:
         start_from: bundle whose weights a training stage starts from unless the work folder holds checkpoints of it;
             what the bundle lacks starts afresh. Tokenizers that were not trained in the work folder are taken from it
             too. The transformer then skips its first reading steps; those of `reading_every` stay. Of a transformer
-            of the other motion layout, all but the parts that write motion is taken.
+            of the other motion layout all but the parts that write motion is taken, and nothing is skipped.
         workers: rendering processes and tokenising threads.
         device: of the training stages.
     """
@@ -190,7 +191,7 @@ class WorkFolder:
         if config is None:
             file = kept if kept.is_file() else config_path(part.configs, self.config.preset)
             config = load_config(part.config_class, file)
-        if stage == "ar" and self.config.start_from:  # shipped weights can read
+        if stage == "ar" and self._start_reads(config.model):
             config = replace(config, data=replace(config.data, reading_steps=0))
         minutes = self.config.minutes.get(stage, config.optimization.minutes)
         config = replace(config, optimization=replace(config.optimization, minutes=minutes))
@@ -211,7 +212,11 @@ class WorkFolder:
         if self._in_start(stage):
             earlier, shipped = self._bundled(stage), task.shipped
             transformer = isinstance(shipped, UniMoTransformer)
-            state = fitting_state(shipped, earlier) if transformer else earlier.state_dict()
+            try:
+                state = fitting_state(shipped, earlier) if transformer else earlier.state_dict()
+            except ValueError as error:
+                fix = "the bundle's values for these, or no --start-from"
+                raise CheckpointError(str(error), str(self.config.start_from), fix) from error
             load_strictly(shipped, state, Path(str(self.config.start_from)))
 
         def report(fraction: float, numbers: dict[str, Any]) -> None:
@@ -219,6 +224,7 @@ class WorkFolder:
 
         folder = self.config.work / stage
         if config is not None:
+            _check_model(folder, config)
             with atomic_write(folder / "config.json") as path:
                 path.write_text(json.dumps(to_dict(config), indent=2) + "\n", encoding="utf-8")
         metrics = Trainer(task, optimization, folder, resume=True, progress=report).run()
@@ -239,6 +245,19 @@ class WorkFolder:
         if stage not in PARTS or not self.config.start_from:
             return False
         return PARTS[stage].component in load_bundle(self.config.start_from).info.components
+
+    def _start_reads(self, model: ARConfig) -> bool:
+        """Whether training starts from a transformer that writes motion as `model` does, so has learned to read."""
+        if not self._in_start("ar"):
+            return False
+        bundle = load_bundle(str(self.config.start_from))
+        kind = COMPONENTS[PARTS["ar"].component]
+        earlier = (
+            kind.preset("debug")
+            if bundle.path is None
+            else load_config(kind.config_class, bundle.path / kind.folder / "config.json")
+        )
+        return earlier.motion_layout == model.motion_layout
 
     def _bundled(self, stage: str) -> Any:
         """The part of the bundle `start_from` that a stage trains."""
@@ -266,3 +285,14 @@ class WorkFolder:
         path = self.config.work / stage / "config.json"
         kept = json.loads(path.read_text()) if path.is_file() else {}
         return {key: value for key, value in kept.items() if key != "model"}
+
+
+def _check_model(folder: Path, config: Any) -> None:
+    """Raises InputError when checkpoints in a folder are of another network than the configuration's."""
+    kept = folder / "config.json"
+    if not kept.is_file() or not checkpoint_paths(folder):
+        return
+    before, now = json.loads(kept.read_text()).get("model"), to_dict(config)["model"]
+    if differs := [key for key in now if before is not None and before.get(key, now[key]) != now[key]]:
+        what = f"the checkpoints here are of another network: {', '.join(differs)} differ"
+        raise InputError(what, str(folder), "the settings that the run began with, or another --work")
