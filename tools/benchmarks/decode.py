@@ -190,11 +190,17 @@ def show_peers(row: dict[str, Any]) -> None:
 
 
 def cached(model: UniMoTransformer, tokens: Tensor, layout: SequenceLayout, first: int) -> float:
-    """Seconds for 36 greedy steps from position `first` on, after a prefill that is not counted."""
-    decoder = PackedDecoder(model)
+    """Seconds for a greedy motion frame from position `first` on, after a prefill that is not counted."""
+    engine = Engine(model)
+    decoder, greedy = engine.decoder, Sampling(temperature=0)
     cache = decoder.new_cache(len(tokens), len(layout))
-    hidden, tables = decoder.prefill(tokens[:, :first], layout, cache), decoder.tables(layout)
+    given = int(layout.first_tokens[first])
+    hidden, tables = decoder.prefill(tokens[:, :given], layout, cache), decoder.tables(layout)
     start = time.process_time()
+    if engine.depth is not None:
+        ids = engine.depth.write(hidden, greedy, None)
+        decoder.step(model.embedding(MOTION)(ids), first, tables, cache)
+        return time.process_time() - start
     for position in range(first, first + CODES):
         ids = decoder.logits(hidden, MOTION).argmax(-1)
         hidden = decoder.step(model.embedding(MOTION)(ids), position, tables, cache)
@@ -202,8 +208,18 @@ def cached(model: UniMoTransformer, tokens: Tensor, layout: SequenceLayout, firs
 
 
 def plain(model: UniMoTransformer, tokens: Tensor, layout: SequenceLayout, first: int) -> float:
-    """Seconds for the same steps when every one runs the whole sequence so far; every sixth step is timed."""
+    """Seconds for the same frame when every code runs all that is before it; every sixth code is timed."""
     spent = 0.0
+    if model.depth is not None:
+        start = time.process_time()
+        hidden = model.norm(model.residuals(tokens, layout, torch.arange(first))[-1][:, -1:])
+        whole = time.process_time() - start
+        for code in range(0, CODES, 6):
+            start = time.process_time()
+            frame = torch.zeros(len(tokens), 1, CODES, dtype=torch.int64)
+            model.depth.output(model.depth(hidden, frame)[:, 0, code]).argmax(-1)
+            spent += time.process_time() - start
+        return whole + 6 * spent
     for position in range(first, first + CODES, 6):
         keep = torch.arange(position)
         start = time.process_time()
@@ -220,11 +236,12 @@ def against_plain(name: str, batches: list[int], repeats: int) -> list[dict[str,
     bundle = load_bundle(name)
     model, frames = bundle.ar_model.eval(), bundle.settings.frames
     side = bundle.settings.side // 16
-    layout = SequenceLayout("v2m", 1 + (frames - 1) // 8, side, side, frames)
-    first = layout.condition_length + CODES * (frames // 2)
+    motion_layout = model.config.motion_layout
+    layout = SequenceLayout("v2m", 1 + (frames - 1) // 8, side, side, frames, motion_layout=motion_layout)
+    first = int(layout.motion_positions.view(frames, -1)[frames // 2, 0])
     rows = []
     for batch in batches:
-        tokens = torch.randint(model.config.motion_ids, (batch, len(layout)))
+        tokens = torch.randint(model.config.motion_ids, (batch, layout.num_tokens))
         tokens[:, [0, layout.condition_length - 1]] = 0
         times = [(cached(model, tokens, layout, first), plain(model, tokens, layout, first)) for _ in range(repeats)]
         speed = batch * CODES / median(fast for fast, _ in times)
@@ -254,8 +271,14 @@ def judge(decoder: PackedDecoder, tokens: Tensor, layout: SequenceLayout) -> dic
     for modality in (VISUAL, MOTION):
         places = layout.targets(modality)
         if len(places):
-            logits = decoder.logits(hidden[:, places - 1].flatten(0, 1), modality)
-            labels = tokens[:, places].flatten()
+            rows, depth = hidden[:, places - 1], decoder.model.depth
+            if modality == MOTION and depth is not None:
+                motion = layout.invert(tokens)[1]
+                logits = depth.output(depth(rows * decoder.model.norm.weight, motion)).flatten(0, 2)
+                labels = motion.flatten()
+            else:
+                logits = decoder.logits(rows.flatten(0, 1), modality)
+                labels = tokens[:, layout.first_tokens[places]].flatten()
             result[modality] = (F.cross_entropy(logits, labels, reduction="none"), logits.argmax(-1))
     return result
 
@@ -269,7 +292,8 @@ def int8_quality(name: str, path: Path, clips: int) -> list[dict[str, Any]]:
     visual, motion = torch.from_numpy(pack.visual_ids[:clips]).long(), torch.from_numpy(pack.motion_ids[:clips]).long()
     rows = []
     for task in ("v2m", "i2vm"):
-        layout = SequenceLayout(task, *visual.shape[1:4], frames=motion.shape[1])
+        motion_layout = model.config.motion_layout
+        layout = SequenceLayout(task, *visual.shape[1:4], frames=motion.shape[1], motion_layout=motion_layout)
         batches = layout.build(visual, motion).split(4)
         found = {key: [judge(engine.decoder, batch, layout) for batch in batches] for key, engine in engines.items()}
         for modality, kind in ((VISUAL, "visual"), (MOTION, "motion")):

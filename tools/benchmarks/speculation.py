@@ -4,7 +4,10 @@ Both write the motion of the same clips with the same seeds, in turn. Clips are 
 wrote (`--clips`), else some are rendered; the bundle's own tokenizer reads them. "accepted" is codes per pass of the
 slowest row, "equal" the share of codes that are those of the plain loop.
 
-python tools/benchmarks/speculation.py --bundle mini --batches 1 4 --windows 8 16 24 --json speculation.json
+The shipped bundle writes whole frames; the last one that wrote token by token lies in the history:
+
+git archive db0e113 assets/bundles/mini | tar -x -C /tmp
+python tools/benchmarks/speculation.py --bundle /tmp/assets/bundles/mini --batches 1 4 --windows 8 16 24
 """
 
 from __future__ import annotations
@@ -82,7 +85,7 @@ def row(batch: int, sampling: Sampling, window: int, pairs: list[tuple[Timed, Ti
 def main() -> None:
     """Prints a table: one thread, plain loop and every window in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", default="mini", help="name or folder")
+    parser.add_argument("--bundle", required=True, help="name or folder; of the motion layout token")
     parser.add_argument("--clips", type=Path, help="folder of clips of the bundle's length, rate and size")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--windows", type=int, nargs="+", default=[8, 16, 24])
@@ -92,6 +95,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     bundle = load_bundle(arguments.bundle)
+    if bundle.ar_model.depth is not None:
+        parser.error("this bundle writes whole frames; speculation needs one of the motion layout token (see above)")
     frames, rows = bundle.settings.frames, []
     clips = prompts(bundle, arguments.clips, max(arguments.batches) * arguments.repeats)
     plain = Engine(bundle.ar_model.eval())
