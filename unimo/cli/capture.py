@@ -31,7 +31,7 @@ def capture(
     top_p: c.TopPOption = 0.8,
     num_samples: Annotated[
         int, typer.Option("--num-samples", help="Motions drawn of every window; the result is their mean.")
-    ] = 4,
+    ] = 8,
     device: c.DeviceOption = "auto",
     dtype: c.DtypeOption = "float32",
     export: c.ExportOption = "",
