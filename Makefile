@@ -6,10 +6,10 @@ STAMP := .venv/.unimo-installed
 .PHONY: demo test libraries clean
 
 demo: $(STAMP) libraries
-	@$(BIN)/unimo generate --image assets/examples/person.jpg --output outputs/demo/generate --overwrite
-	@$(BIN)/unimo generate --image assets/examples/synthetic.png --output outputs/demo/generate_synthetic --overwrite
+	@$(BIN)/unimo generate --image assets/examples/synthetic.png --output outputs/demo/generate --overwrite
+	@$(BIN)/unimo generate --image assets/examples/person.jpg --output outputs/demo/generate_photograph --overwrite
 	@$(BIN)/unimo capture --video assets/examples/clip.mp4 --output outputs/demo/capture --overwrite
-	@echo "Results: outputs/demo/{generate,generate_synthetic,capture} (open side_by_side.mp4 first)"
+	@echo "Results: outputs/demo/{generate,generate_photograph,capture} (open side_by_side.mp4 first)"
 
 test: $(STAMP) libraries
 	$(BIN)/ruff check .

@@ -201,30 +201,44 @@ class Engine:
         """
         layout.check_shape(tokens)
         self.model.check_layout(layout)
-        total, firsts = layout.num_tokens, layout.first_tokens.tolist()
-        if not max(1, layout.prefix_length) <= given <= total:
-            raise ValueError(f"given must be in {max(1, layout.prefix_length)}..{total}, got {given}")
-        start = bisect_left(firsts, given)
-        if [*firsts, total][start] != given:
-            raise ValueError(f"given must end between motion frames, got {given}")
-        decoder = self.decoder
-        copies = len(seeds) // tokens.shape[0]
-        if not copies or len(seeds) % tokens.shape[0]:
-            raise ValueError(f"{len(seeds)} seeds are not a multiple of {tokens.shape[0]} rows")
-        tokens = tokens.to(decoder.device, copy=True)
+        start = _position_of(given, layout)
+        copies, left = divmod(len(seeds), len(tokens))
+        if not copies or left:
+            raise ValueError(f"{len(seeds)} seeds are not a multiple of {len(tokens)} rows")
+        tokens = tokens.to(self.decoder.device, copy=True)
+        hidden, cache = self._prefill(tokens[:, :given], layout, start, copies, context)
+        tokens = tokens.repeat_interleave(copies, dim=0)
+        noise = NoiseSource(seeds, self.decoder.device) if sampling.temperature > 0 else None
+        self._write(hidden, cache, layout, start, sampling, noise, _Report(tokens, layout, given, callback, stream))
+        return tokens
+
+    def _prefill(
+        self, given: Tensor, layout: SequenceLayout, start: int, copies: int, context: Context | None
+    ) -> tuple[Tensor, KVCache]:
+        """Runs the given tokens (B, n) once: the last hidden state (B * copies, dim), a cache for all that follows."""
         # a window of speculation may reach past the end
         capacity = len(layout) + self.window
-        cache = decoder.new_cache(tokens.shape[0], start if copies > 1 else capacity, context)
-        hidden = decoder.prefill(tokens[:, :given], layout, cache)
+        cache = self.decoder.new_cache(len(given), start if copies > 1 else capacity, context)
+        hidden = self.decoder.prefill(given, layout, cache)
         if copies > 1:
-            cache = cache.expand(copies, capacity)
-            hidden, tokens = hidden.repeat_interleave(copies, dim=0), tokens.repeat_interleave(copies, dim=0)
-        noise = NoiseSource(seeds, decoder.device) if sampling.temperature > 0 else None
-        step, modalities = self._stepper(layout, cache), layout.modality.tolist()
+            hidden, cache = hidden.repeat_interleave(copies, dim=0), cache.expand(copies, capacity)
+        return hidden, cache
 
-        report = _Report(tokens, layout, given, callback, stream)
-        speculation = Speculation(decoder, layout, cache, sampling, noise, self.window, report) if self.window else None
-        position = start
+    def _write(
+        self,
+        hidden: Tensor,
+        cache: KVCache,
+        layout: SequenceLayout,
+        position: int,
+        sampling: Sampling,
+        noise: NoiseSource | None,
+        report: _Report,
+    ) -> None:
+        """Draws and reports the ids of every position from one on, whose state before it is ``hidden`` (B, dim)."""
+        step, modalities, firsts = self._stepper(layout, cache), layout.modality.tolist(), layout.first_tokens.tolist()
+        speculation = None
+        if self.window:
+            speculation = Speculation(self.decoder, layout, cache, sampling, noise, self.window, report)
         while position < len(layout):
             modality, first = modalities[position], firsts[position]
             if speculation is not None and modality == MOTION:
@@ -238,7 +252,6 @@ class Engine:
                 whole = modality == MOTION and self.depth is not None
                 x = self.model.embedding(modality)(ids if whole else ids[:, -1])
                 hidden = step(x, position - 1)
-        return tokens
 
     def _stepper(self, layout: SequenceLayout, cache: KVCache) -> Callable[[Tensor, int], Tensor]:
         """The step of one position over a cache: as a CUDA graph where there is one."""
@@ -284,6 +297,21 @@ class _Report:
             self.stream(piece, self.tokens[:, piece.start : piece.stop].clone())
         if self.callback is not None:
             self.callback(done - self.given, self.tokens.shape[1] - self.given)
+
+
+def _position_of(given: int, layout: SequenceLayout) -> int:
+    """The position at which the token number ``given`` begins.
+
+    Raises:
+        ValueError: it lies inside the bidirectional prefix, behind the end or within a position of several tokens.
+    """
+    total, firsts = layout.num_tokens, layout.first_tokens.tolist()
+    if not max(1, layout.prefix_length) <= given <= total:
+        raise ValueError(f"given must be in {max(1, layout.prefix_length)}..{total}, got {given}")
+    start = bisect_left(firsts, given)
+    if [*firsts, total][start] != given:
+        raise ValueError(f"given must end between motion frames, got {given}")
+    return start
 
 
 def _prompt(layout: SequenceLayout, visual_ids: Tensor, begin_id: int) -> Tensor:

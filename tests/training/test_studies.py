@@ -40,7 +40,7 @@ def test_every_shipped_ablation_fits_the_presets(preset: str) -> None:
 def test_the_papers_comparisons_are_there() -> None:
     table = "Ablation (paper Fig. 6, Tables 7 and 8)"
     assert {name for name, item in SHIPPED.items() if table in item.rows} == {
-        "layout_token", "unified", "v2m_alone", "i2vm_alone", "equations_3_4",
+        "layout_token", "unified", "layout_frame", "unified_rope", "v2m_alone", "i2vm_alone", "equations_3_4",
     }  # fmt: skip
     unified = SHIPPED["unified"].change["model"]
     assert unified["unified_rope"] and unified["unified_vocabulary"]
