@@ -184,6 +184,39 @@ def test_a_changed_file_is_refused_by_name(folder: Path) -> None:
     assert bundle.motion_tokenizer is not None
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (lambda data: data[:-100], "model.safetensors is cut off or damaged."),
+        (lambda data: data[:7], "model.safetensors is no safetensors file."),
+        (lambda data: b"", "model.safetensors is empty."),
+        (lambda data: b"version https://git-lfs.github.com/spec/v1\n", "model.safetensors is a pointer of Git LFS"),
+        (lambda data: b"<html>", "model.safetensors is a web page, not a download."),
+        (lambda data: data[:9] + b"!" + data[10:], "model.safetensors is cut off or damaged."),
+    ],
+)
+def test_weights_that_cannot_be_read_say_what_they_are(folder: Path, content, message: str) -> None:
+    file = folder / "ar_model/model.safetensors"
+    file.write_bytes(content(file.read_bytes()))
+    reseal(folder)
+    bundle = load_bundle(folder)
+    for act in (lambda: bundle.ar_model, lambda: bundle.parameters("ar_model")):
+        with pytest.raises(CheckpointError) as error:
+            act()
+        said = str(error.value)
+        assert f"The weights cannot be read: {message}" in said and f"looked: {file}\n  try: fetch" in said
+        assert "deserializing" not in said and "header" not in said
+
+
+def test_parameters_are_counted_without_reading_weights(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle(saved)
+    states = {name: model.state_dict() for name, model in models(bundle).items()}
+    wanted = {name: sum(value.numel() for value in state.values()) for name, state in states.items()}
+    monkeypatch.setattr(weights, "load_file", lambda *_: pytest.fail("weights were read"))
+    assert {name: bundle.parameters(name) for name in PARTS} == wanted
+    assert load_bundle("debug").parameters("ar_model") == 0
+
+
 def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "ar_model/model.safetensors").unlink()
     with pytest.raises(
@@ -232,7 +265,7 @@ def test_a_component_that_is_not_there(folder: Path) -> None:
     [
         ("{", "bundle.json cannot be understood: "),
         ("[1]", "bundle.json cannot be understood: a mapping is wanted, not a list"),
-        ("{}", "bundle.json cannot be understood: The BundleInfo does not hold: format_version: Field required"),
+        ("{}", "be understood: format_version is missing; name is missing; settings is missing.\n  looked: "),
     ],
 )
 def test_malformed_bundle_json(folder: Path, text: str, message: str) -> None:

@@ -7,6 +7,7 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from tests import cosmos_downloads as nvidia
 from unimo.bundle import COMPONENTS, load_bundle
 from unimo.cosmos import PARTS, find_source, import_cosmos, read_component
 from unimo.cosmos_files import read_checkpoint
-from unimo.errors import CheckpointError, InputError, MissingAssetError
+from unimo.errors import CheckpointError, InputError, MissingAssetError, UniMoError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 
@@ -114,16 +115,27 @@ def broken_files() -> dict[str, tuple[Callable[[Path, bytes], object], str]]:
     return {
         "empty": (
             lambda file, data: file.write_bytes(b""),
-            "cannot be read as a PyTorch file of weights: it is cut off",
+            "cannot be read as a PyTorch file of weights: it is empty.",
         ),
-        "cut off": (lambda file, data: file.write_bytes(data[:-900]), "it is cut off, or something else"),
-        "text": (lambda file, data: file.write_text("not found\n"), "it is cut off, or something else"),
+        "cut off": (lambda file, data: file.write_bytes(data[:-900]), "weights: it is cut off or damaged."),
+        "text": (lambda file, data: file.write_text("not found\n"), "it is cut off or damaged, or something else."),
+        "a page": (lambda file, data: file.write_text("<!DOCTYPE html>"), "it is a web page, not a download."),
+        "a pointer": (
+            lambda file, data: file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+            "it is a pointer of Git LFS, not the file itself (git lfs pull fetches it).",
+        ),
+        "noise": (lambda file, data: file.write_bytes(data[:2000] + bytes(500) + data[2500:]), "it is damaged"),
+        "a folder": (lambda file, data: (file.unlink(), file.mkdir()), "weights of --decoder are missing: model.pt."),
+        "a protocol of pickle that torch refuses": (
+            lambda file, data: file.write_bytes(pickle.dumps({"a": 1}, protocol=5)),
+            "it is cut off or damaged, or something else.",
+        ),
         "a list": (lambda file, data: torch.save([1], file), "model.pt holds a list, not weights by name"),
         "no weights": (lambda file, data: torch.save({"_extra_state": 1}, file), "model.pt holds no weights"),
         "a number": (lambda file, data: torch.save({"step": 1}, file), "model.pt holds 'step', which is no tensor"),
         "TorchScript": (
             lambda file, data: torch.jit.trace(nn.Linear(1, 1), torch.zeros(1)).save(str(file)),
-            "it is cut off, or something else",
+            "it is damaged or of another kind",
         ),
         "twice": (
             lambda file, data: torch.save({"model.a": torch.zeros(1), "network.a": torch.zeros(1)}, file),
@@ -137,11 +149,36 @@ def test_a_broken_model_pt(tmp_path: Path, what: str) -> None:
     folder = nvidia.save_model(tmp_path / "dd", nvidia.nvidia_names(nvidia.decoder()))
     act, message = broken_files()[what]
     act(folder / "model.pt", (folder / "model.pt").read_bytes())
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises((CheckpointError, MissingAssetError)) as error:
         import_cosmos({"decoder": folder}, tmp_path / "bundle")
-    assert message in str(error.value) and f"looked: {folder / 'model.pt'}" in str(error.value)
-    assert "weights_only" not in str(error.value)  # no advice to read it unsafely
+    assert message in str(error.value) and f"looked: {folder}" in str(error.value)
+    assert_no_advice_of_torch(error.value)
     assert not (tmp_path / "bundle").exists()
+
+
+def assert_no_advice_of_torch(error: UniMoError) -> None:
+    """torch advises to load a file unsafely, in several wordings."""
+    said = f"{error.what} {error.fix}"
+    for word in ("weights_only", "Weights only", "load(", "trust", "safe_globals", "ickle", "PytorchStream", "miniz"):
+        assert word not in said, said
+
+
+def test_whatever_is_wrong_with_a_file_torch_is_not_quoted(tmp_path: Path) -> None:
+    """Bytes changed one place at a time, through the whole of a small archive and of a plain pickle."""
+    archive, plain = tmp_path / "archive.pt", tmp_path / "plain.pt"
+    torch.save({"net.x": torch.zeros(2)}, archive)
+    torch.save({"net.x": torch.zeros(2)}, plain, _use_new_zipfile_serialization=False)
+    refused = 0
+    for file in (archive, plain):
+        data = file.read_bytes()
+        for place in range(0, len(data), 7):
+            file.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
+            try:
+                read_checkpoint(file)
+            except CheckpointError as error:
+                refused += 1
+                assert_no_advice_of_torch(error)
+    assert refused > 50
 
 
 @pytest.mark.parametrize("archive", [True, False])
@@ -157,12 +194,26 @@ def test_code_in_a_pickle_is_not_run(tmp_path: Path, archive: bool) -> None:
     assert not (tmp_path / "victim").exists()
     if archive:
         assert "model.pt holds more than weights (posix.mkdir): reading it would run code" in str(error.value)
+    assert_no_advice_of_torch(error.value)
 
 
 def test_broken_torchscript(tmp_path: Path) -> None:
-    (tmp_path / "autoencoder.jit").write_text("not a program")
-    with pytest.raises(CheckpointError, match=r"autoencoder.jit cannot be read as a TorchScript file: it is cut off"):
-        import_cosmos({"tokenizer": tmp_path}, tmp_path / "bundle", trust_jit=True)
+    program: Any = torch.jit.trace(nn.Linear(1, 1), torch.zeros(1))
+    program.save(str(tmp_path / "whole.jit"))
+    whole = (tmp_path / "whole.jit").read_bytes()
+    torch.save({"x": torch.zeros(1)}, tmp_path / "weights.pt")
+    weights = (tmp_path / "weights.pt").read_bytes()
+    for content, message in (
+        (b"not a program", "it is cut off or damaged, or something else."),
+        (b"", "it is empty."),
+        (whole[:-200], "it is cut off or damaged."),
+        (weights, "it is damaged or of another kind."),
+    ):
+        (tmp_path / "autoencoder.jit").write_bytes(content)
+        with pytest.raises(CheckpointError) as error:
+            import_cosmos({"tokenizer": tmp_path}, tmp_path / "bundle", trust_jit=True)
+        assert f"autoencoder.jit cannot be read as a TorchScript file: {message}" in str(error.value)
+        assert_no_advice_of_torch(error.value)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +306,6 @@ def test_weights_of_another_download(tmp_path: Path, option: str, given: Callabl
             ["encoder.jit", "config.json"],
             "model.pt. The folder holds config.json, encoder.jit: a tokenizer, for --tokenizer or --continuous.",
         ),
-        ("decoder", ["bundle.json"], "model.pt. The folder holds bundle.json: it is a bundle already."),
         ("tokenizer", list("hgfedcba"), "autoencoder.jit. The folder holds a, b, c, d, e, f, …."),
     ],
 )
@@ -265,6 +315,17 @@ def test_what_a_folder_holds_instead(tmp_path: Path, option: str, files: list[st
     with pytest.raises(MissingAssetError) as error:
         find_source(PARTS[option], tmp_path)
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("option", PARTS)
+def test_a_bundle_is_no_download(tmp_path: Path, option: str) -> None:
+    (tmp_path / "my bundle").mkdir()
+    (tmp_path / "my bundle" / "bundle.json").touch()
+    with pytest.raises(InputError) as error:
+        find_source(PARTS[option], tmp_path / "my bundle")
+    said = str(error.value)
+    assert f"already; --{option} takes a download of NVIDIA's.\n  looked: {tmp_path}" in said
+    assert f"try: use the bundle as it is, with --bundle '{tmp_path}/my bundle'; or https://huggingface.co/" in said
 
 
 def test_a_bad_second_download_leaves_the_bundle_whole(tmp_path: Path) -> None:

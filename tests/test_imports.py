@@ -35,6 +35,7 @@ LEVELS: list[set[str]] = [
 ]
 # What everything of `unimo` may import: it stands below all levels.
 FOUNDATION = {"unimo.errors", "unimo.config", "unimo.assets", "unimo.files", "unimo.weights"}
+FOUNDATION |= {"unimo.config_errors", "unimo.defaults"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:

@@ -199,7 +199,7 @@ def cut_off(folder: Path) -> None:
         (without("model.safetensors"), MissingAssetError, "no weights in safetensors (model.safetensors)\n"),
         (to_pickle, MissingAssetError, "only pytorch_model.bin, a pickle, which is never read"),
         (without("tokenizer.json"), MissingAssetError, "neither tokenizer.json nor spiece.model"),
-        (without_a_tensor, CheckpointError, "lack 1 tensors, encoder.final_layer_norm.weight the first"),
+        (without_a_tensor, CheckpointError, "lack 1 tensor, encoder.final_layer_norm.weight the first"),
         (cut_off, CheckpointError, "the text encoder cannot be read"),
         (setting(d_model=8), CheckpointError, "the text encoder cannot be read"),
     ],
@@ -260,8 +260,8 @@ def test_where_a_text_encoder_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with pytest.raises(MissingAssetError, match="there is no text encoder"):
             text_encoder_path(name)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="is a file; a text encoder is a folder"):
-        text_encoder_path(tmp_path / "file")
+    with pytest.raises(InputError, match=f"this is a file; a text encoder is a folder(.|\n)*looked: {tmp_path}/file"):
+        text_encoder_path("file")
     assert asked == []
     assert text_encoder_path("someone/t5") == tmp_path
     assert asked == [("someone/t5", ["*.json", "*.safetensors", "spiece.model"])]
@@ -270,6 +270,27 @@ def test_where_a_text_encoder_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         MissingAssetError, match=r"could not be fetched from Hugging Face \(no net\)(.|\n)*give a folder"
     ):
         text_encoder_path("someone/t5")
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_name_is_no_folder(name: str, t5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(t5)  # where "" would be taken for the folder one is in
+    with pytest.raises(InputError, match="no text encoder is named: the name is empty\n  try: --text-encoder FOLDER"):
+        _ = TextEncoder(name).folder
+
+
+def test_a_relative_folder_is_found_and_stays(t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(t5.parent)
+    for name in (t5.name, f"./{t5.name}", f"../{t5.parent.name}/{t5.name}"):
+        encoder = TextEncoder(name)
+        assert encoder.width == 10 and encoder.folder.is_absolute() and not encoder.remote
+    monkeypatch.chdir(tmp_path)
+    assert encoder.encode([WALKS]).states.any()
+    for name in ("t6", "./t6", "../t6/deep"):
+        with pytest.raises(MissingAssetError, match=f"there is no text encoder '{name}'\n  looked: /.*t6"):
+            _ = TextEncoder(name).folder
+    (tmp_path / "models").mkdir()
+    assert not TextEncoder("models/t5").remote and TextEncoder("owner/t5").remote  # a folder "models" is here
 
 
 # ---------------------------------------------------------------- the pipeline
@@ -390,3 +411,26 @@ def test_the_commands_take_a_prompt(bundle: Bundle, t5: Path, tmp_path: Path) ->
         assert "a prompt needs a text encoder" in run(*start, left_out, "--prompt", WALKS, "--dry-run")
         deaf = run(*start, left_out, "--bundle", "debug", "--prompt", WALKS, "--text-encoder", t5, "--dry-run")
         assert "reads no text" in deaf and not left_out.exists()
+
+
+def test_a_text_encoder_is_looked_at_without_a_prompt_and_never_fetched_in_vain(
+    bundle: Bundle, t5: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: pytest.fail("something was fetched"))
+    picture, clip = tmp_path / "picture.png", tmp_path / "clip.mp4"
+    Image.fromarray(noise(40, 40)).save(picture)
+    write_video(clip, noise(9, 32, 32), 15)
+    common = ("--bundle", bundle.path, "--no-render", "--quiet", "--device", "cpu", "--output", tmp_path / "out")
+    for start in (("generate", "--image", picture, *common), ("capture", "--video", clip, *common)):
+        for wrong, message in (("none", "there is no text encoder 'none'"), ("", "the name is empty")):
+            assert message in run(*start, "--text-encoder", wrong)
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        assert "holds no config.json" in run(*start, "--text-encoder", "empty")
+        for more in ((), ("--prompt", WALKS)):
+            said = " ".join(run(*start, "--text-encoder", "someone/t5", "--dry-run", *more).split())
+            assert "Dry run" in said
+            assert ("someone/t5, fetched from Hugging Face when it is not in its cache" in said) == bool(more)
+        said = " ".join(run(*start, "--text-encoder", t5, "--dry-run", "--prompt", WALKS).split())
+        assert "text encoder" in said and "Hugging Face" not in said
+    assert not (tmp_path / "out").exists()

@@ -110,7 +110,7 @@ def bundle_path(name_or_path: str | Path) -> Path:
         raise InputError(
             f"{path} is a file; a bundle is a folder that holds bundle.json.", None, f"--bundle {path.parent}"
         )
-    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name) and not path.parent.exists():
+    if is_hub_id(name_or_path):
         return _fetch_from_hub(name, ["*.json", "*.safetensors"], "use 'mini'")
     looked = ", ".join([str(path.absolute()), *(str(folder / name) for folder in shipped if not path.is_absolute())])
     raise MissingAssetError(
@@ -120,20 +120,31 @@ def bundle_path(name_or_path: str | Path) -> Path:
     )
 
 
+def is_hub_id(name_or_path: str | Path) -> bool:
+    """Whether a name means something on Hugging Face: "owner/name", and there is no folder "owner" here."""
+    if not isinstance(name_or_path, str) or not _HUB_ID.fullmatch(name_or_path):
+        return False
+    path = Path(name_or_path).expanduser()
+    return not path.exists() and not path.parent.exists()
+
+
 def text_encoder_path(name_or_path: str | Path) -> Path:
     """The folder of a text encoder, the user's own: a path, or a Hugging Face id ("owner/name").
 
     Raises:
-        InputError: the path is a file.
+        InputError: nothing is named, or the path is a file.
         MissingAssetError: no such folder, or Hugging Face could not be reached.
     """
     path, name = Path(name_or_path).expanduser(), str(name_or_path)
+    if not name.strip():
+        fix = "--text-encoder FOLDER with a T5; docs/text.md says how to get one"
+        raise InputError("no text encoder is named: the name is empty", None, fix)
     if path.is_dir():
-        return path
+        return path.absolute()
     if path.exists():
-        what = f"{path} is a file; a text encoder is a folder that holds config.json."
-        raise InputError(what, None, f"--text-encoder {path.parent}")
-    if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name) and not path.parent.exists():
+        what = "this is a file; a text encoder is a folder that holds config.json"
+        raise InputError(what, str(path.absolute()), f"--text-encoder {path.parent}")
+    if is_hub_id(name_or_path):
         return _fetch_from_hub(name, ["*.json", "*.safetensors", "spiece.model"], "give a folder")
     fix = "a folder, or a Hugging Face id owner/name; docs/text.md says how to get one"
     raise MissingAssetError(f"there is no text encoder {name!r}", str(path.absolute()), fix)

@@ -22,7 +22,15 @@ from unimo.assets import bundle_path, config_path
 from unimo.config import load_config, read_yaml, to_dict
 from unimo.errors import CheckpointError, ConfigError
 from unimo.files import atomic_write
-from unimo.weights import FileRecord, file_record, load_strictly, read_tensors, without_weights, write_weights
+from unimo.weights import (
+    FileRecord,
+    count_numbers,
+    file_record,
+    load_strictly,
+    read_tensors,
+    without_weights,
+    write_weights,
+)
 
 if TYPE_CHECKING:
     from ar_model import UniMoTransformer
@@ -56,7 +64,7 @@ class ComponentKind:
     def preset(self, name: str) -> Any:
         """The `model` part of the training configuration `configs/<kind>/<name>.yaml`."""
         path = config_path(self.folder.removesuffix("/discrete"), name)
-        return load_config(self.config_class, read_yaml(path).get("model", {}))
+        return load_config(self.config_class, read_yaml(path).get("model", {}), where=f"{path}, model")
 
 
 COMPONENTS = {
@@ -165,6 +173,15 @@ class Bundle:
         for name in self.info.components if self.path else ():
             self._verified_files(name)
 
+    def parameters(self, name: str) -> int:
+        """How many numbers a component stores, by the headers of its files; 0 without files ("debug").
+
+        Raises:
+            CheckpointError: a file is missing or its header cannot be read.
+        """
+        files = self.info.components.get(name, {}) if self.path else {}
+        return sum(count_numbers(Path(self.path or "", name, file)) for file in files if file.endswith(".safetensors"))
+
     def component(self, name: str, dtype: torch.dtype = torch.float32) -> Any:
         """Reads a component anew.
 
@@ -237,10 +254,11 @@ def load_bundle(name_or_path: str | Path = "mini") -> Bundle:
         values = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
             raise ValueError(f"a mapping is wanted, not a {type(values).__name__}")
-        info = load_config(BundleInfo, values)
+        info = load_config(BundleInfo, values, where=str(file))
     except (ValueError, ConfigError) as error:
         reason = error.what if isinstance(error, ConfigError) else str(error)
-        raise CheckpointError(f"bundle.json cannot be understood: {reason}", str(file)) from error
+        what = f"bundle.json cannot be understood: {reason}"
+        raise CheckpointError(what, str(file), "fetch the bundle again") from error
     if info.format_version != FORMAT_VERSION:
         what = f"bundle.json has format {info.format_version}; this version of UniMo reads format {FORMAT_VERSION}."
         raise CheckpointError(what, str(file), "update UniMo")

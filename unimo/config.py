@@ -2,16 +2,14 @@
 
 In: a dataclass type, a YAML file or mapping, and `a.b=c` overrides. Out: an instance whose every key was known
 and well typed.
-Unknown keys, wrong types and values the dataclass itself refuses become a `ConfigError` naming the file and the key.
+Unknown keys, wrong types and values the dataclass itself refuses become a `ConfigError` naming the file and the key
+(`unimo.config_errors`).
 Dataclasses may nest; their own packages need know nothing of YAML or of this module.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,18 +17,22 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from unimo.config_errors import explained, refuse_unknown, shown
 from unimo.errors import ConfigError
 
 Config = TypeVar("Config")
 
 
-def load_config(cls: type[Config], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    cls: type[Config], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = (), where: str | None = None
+) -> Config:
     """Reads a configuration.
 
     Args:
         cls: a (frozen) dataclass type; fields may be dataclasses themselves.
         source: a YAML or JSON file, or a mapping.
         overrides: `key=value` or `part.key=value`; the value is read as YAML.
+        where: what messages call the source; default the file.
 
     Returns:
         An instance of `cls`.
@@ -38,16 +40,15 @@ def load_config(cls: type[Config], source: str | Path | Mapping[str, Any], overr
     Raises:
         ConfigError: missing or malformed file, unknown key (with a "did you mean"), wrong type, refused value.
     """
-    where = "the given mapping" if isinstance(source, Mapping) else str(source)
+    where = where or ("the given mapping" if isinstance(source, Mapping) else str(source))
     values = dict(source) if isinstance(source, Mapping) else read_yaml(Path(source))
     for override in overrides:
         values = _with_override(values, override)
-    _refuse_unknown(cls, values, "", where)
+    refuse_unknown(cls, values, where, overrides)
     try:
         return TypeAdapter(cls).validate_python(values)
     except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors())
-        raise ConfigError(f"The {cls.__name__} does not hold: {problems}", where) from error
+        raise explained(error, cls, values, where, overrides) from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -74,13 +75,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ConfigError("The configuration file does not exist.", str(path)) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The configuration file cannot be read: {error}", str(path)) from error
+        fix = "the path of a YAML file, or the name of a preset: debug, mini, base"
+        raise ConfigError("The configuration file does not exist.", str(path), fix) from error
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"The configuration file cannot be read ({getattr(error, 'strerror', None) or 'it is no text'})."
+        raise ConfigError(what, str(path), "a YAML file, such as those in configs") from error
+    except yaml.YAMLError as error:
+        mark, reason = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        place = f"{path}, line {mark.line + 1}" if mark else str(path)
+        what = f"The configuration file is not YAML ({reason or 'it holds characters that are no text'})."
+        raise ConfigError(what, place, "key: value, one a line, nested by indentation") from error
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"A configuration is a mapping of keys to values, not a {type(values).__name__}.", str(path))
+        what = f"A configuration is keys and their values, not {shown(values)}."
+        raise ConfigError(what, str(path), "key: value, one a line, nested by indentation")
     return values
 
 
@@ -103,36 +112,3 @@ def _with_override(values: dict[str, Any], override: str) -> dict[str, Any]:
         inner = inner[part]
     inner[parts[-1]] = value
     return result
-
-
-def _refuse_unknown(cls: Any, values: Mapping[str, Any], prefix: str, where: str) -> None:
-    if not all(isinstance(key, str) for key in values):
-        raise ConfigError(
-            f"Configuration keys are words; got {[key for key in values if not isinstance(key, str)]}.", where
-        )
-    hints = typing.get_type_hints(cls)
-    known = [field.name for field in dataclasses.fields(cls) if field.init]
-    for key, value in values.items():
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            fix = f"did you mean {prefix + close[0]!r}?" if close else f"one of: {', '.join(known)}"
-            raise ConfigError(f"Unknown configuration key {prefix + key!r} of {cls.__name__}.", where, fix)
-        nested = _dataclass_in(hints[key])
-        if nested is not None and isinstance(value, Mapping):
-            _refuse_unknown(nested, value, f"{prefix}{key}.", where)
-
-
-def _dataclass_in(hint: Any) -> Any:
-    """The dataclass a type hint names, alone or in a union with None; else None."""
-    if dataclasses.is_dataclass(hint):
-        return hint
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        found = [option for option in typing.get_args(hint) if dataclasses.is_dataclass(option)]
-        return found[0] if len(found) == 1 else None
-    return None
-
-
-def _describe(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{key}: {message} (got {problem['input']!r})" if key else message

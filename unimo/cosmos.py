@@ -9,6 +9,7 @@ missing, nothing left over. `model.pt` is mapped from disk, and one tensor or sm
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -289,6 +290,10 @@ PARTS = {
 def _weight_files(part: CosmosPart, folder: Path, trust_jit: bool) -> tuple[Path, ...]:
     if (folder / WEIGHTS).is_file():
         return (folder / WEIGHTS,)
+    if (folder / "bundle.json").is_file():
+        what = f"This folder is a UniMo bundle already; --{part.option} takes a download of NVIDIA's."
+        fix = f"use the bundle as it is, with --bundle {shlex.quote(str(folder))}; or {_get(part)}"
+        raise InputError(what, str(folder.absolute()), fix)
     sets = TORCHSCRIPT if part.torchscript else ()
     found = next((names for names in sets if all((folder / name).is_file() for name in names)), None)
     if found is None:
@@ -310,8 +315,6 @@ def _holds(part: CosmosPart, folder: Path) -> str:
     if not names:
         return " The folder is empty."
     told = f" The folder holds {', '.join(names[:6])}{', …' * (len(names) > 6)}"
-    if "bundle.json" in names:
-        return f"{told}: it is a bundle already."
     scripted = {name for each in TORCHSCRIPT for name in each}
     if not part.torchscript and not scripted.isdisjoint(names):
         options = [f"--{other.option}" for other in PARTS.values() if other.torchscript]

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from unimo.errors import CheckpointError
+from unimo.weights import damage
 
 _AGAIN = "download the file again"
-_CODE = re.compile(r"GLOBAL (\S+)|Unsupported (?:class|operand|global)")
+_CODE = re.compile(r"GLOBAL (\S+)|Unsupported (?:class|global)")
 _PREFIX = re.compile(r"^(model\.)?(network\.)?")
 
 
@@ -52,7 +53,7 @@ def read_torchscript(file: Path) -> dict[str, Tensor]:
     try:
         module: Any = torch.jit.load(str(file), map_location="cpu")
     except Exception as error:  # torch raises many unrelated types for what is not TorchScript
-        raise _unreadable(file, "a TorchScript file", error) from error
+        raise _unreadable(file, "a TorchScript file") from error
     return _named(module.state_dict(), file)
 
 
@@ -102,14 +103,11 @@ def _load(file: Path, mmap: bool = False) -> Any:
             stranger = match[1] or "an unknown object"
             what = f"{file.name} holds more than weights ({stranger}): reading it would run code."
             raise CheckpointError(what, str(file), "use the file that NVIDIA published") from error
-        raise _unreadable(file, "a PyTorch file of weights", error) from error
+        raise _unreadable(file, "a PyTorch file of weights") from error
 
 
-def _unreadable(file: Path, kind: str, error: Exception) -> CheckpointError:
-    reason = (str(error).strip().splitlines() or [""])[0][:200]
-    said = f" ({reason})" if reason and "weights_only" not in reason else ""  # no advice to load it unsafely
-    what = f"{file.name} cannot be read as {kind}: it is cut off, or something else{said}."
-    return CheckpointError(what, str(file), _AGAIN)
+def _unreadable(file: Path, kind: str) -> CheckpointError:
+    return CheckpointError(f"{file.name} cannot be read as {kind}: it {damage(file)}.", str(file), _AGAIN)
 
 
 def _named(state: Mapping[str, Tensor], file: Path) -> dict[str, Tensor]:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def counted(number: int, noun: str) -> str:
+    """ "1 file", "2 files", "1,000 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 class UniMoError(Exception):
     """Base of every error that is the user's to mend: printed without a traceback, exit code 2."""
 

@@ -108,14 +108,20 @@ def check_decoding(decoder: str | None, steps: int | None, guidance: float | Non
     return {"decoder": name, **check_sampler(steps, guidance)}
 
 
-def check_prompt(prompt: str | None, encoder: TextEncoder | None, bundle: Bundle) -> str | None:
+def check_prompt(
+    prompt: str | None, encoder: TextEncoder | None, bundle: Bundle, fetch: bool = True
+) -> str | None:
     """The prompt, or None where it is blank, which stands for no text and needs no encoder.
+
+    An encoder on this machine is looked at even without a prompt; one of Hugging Face only with one, and with `fetch`.
 
     Raises:
         InputError: the bundle's transformer reads no text, or no encoder is given or one of another width.
         MissingAssetError, CheckpointError: see `TextEncoder.width`.
     """
     if prompt is None or not prompt.strip():
+        if encoder is not None and not encoder.remote:
+            _ = encoder.folder
         return None
     width = text_width(bundle)
     if width is None:
@@ -124,6 +130,8 @@ def check_prompt(prompt: str | None, encoder: TextEncoder | None, bundle: Bundle
     if encoder is None:
         fix = "--text-encoder FOLDER with the T5 that the bundle was trained with (docs/text.md)"
         raise InputError("a prompt needs a text encoder, and none is given", None, fix)
+    if encoder.remote and not fetch:
+        return prompt
     if encoder.width != width:
         what = f"the transformer reads text states of {width} channels, and this text encoder gives {encoder.width}"
         raise InputError(what, str(encoder.folder), "the T5 that the bundle was trained with")

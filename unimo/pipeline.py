@@ -25,6 +25,7 @@ from ar_model import Context
 from ar_model.engine import Engine
 from ar_model.sampling import Sampling
 from unimo.bundle import DIFFUSION_PARTS, Bundle, load_bundle, load_motion_tokenizer
+from unimo.defaults import CAPTURE_SAMPLES
 from unimo.errors import CheckpointError, InputError
 from unimo.geometry.cameras import default_focal, intrinsics_matrix
 from unimo.media.diffusion import DiffusionVideoDecoder
@@ -41,8 +42,6 @@ from unimo.result import Progress, Result, share_of
 from unimo.text import TextEncoder, no_text
 
 WINDOWS_AT_ONCE = 8
-# motions drawn for a window of `capture`, which are averaged: one draw alone scatters around what the video says
-CAPTURE_SAMPLES = 8
 # sample i of seed s draws with seed s + i times this, far from the seeds of the windows that follow
 _SAMPLE_STRIDE = 1_000_000_007
 

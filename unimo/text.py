@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 from ar_model import Context
-from unimo.assets import text_encoder_path
+from unimo.assets import is_hub_id, text_encoder_path
 from unimo.bundle import COMPONENTS, Bundle
 from unimo.config import load_config
-from unimo.errors import CheckpointError, InputError, MissingAssetError
+from unimo.errors import CheckpointError, InputError, MissingAssetError, counted
 
 TOKENS = 512
 """Text states of a prompt, as in Cosmos."""
@@ -48,12 +48,17 @@ class TextEncoder:
     ) -> None:
         self.source, self.device, self.dtype = name_or_path, torch.device(device), dtype
 
+    @property
+    def remote(self) -> bool:
+        """Whether it must be looked for on Hugging Face; asks nobody."""
+        return is_hub_id(self.source)
+
     @cached_property
     def folder(self) -> Path:
         """Where the encoder lies; weights, tokenizer and the libraries that read them are there.
 
         Raises:
-            InputError: a file, or not a T5.
+            InputError: no name, a file, or not a T5.
             MissingAssetError: no such folder or id; no weights in safetensors, no tokenizer, or a library is missing.
         """
         text_libraries(LIBRARIES[:1])
@@ -117,7 +122,7 @@ class TextEncoder:
             raise CheckpointError(what, str(folder), "fetch it again") from error
         model, report = loaded
         if missing := sorted(report["missing_keys"]):
-            what = f"the text encoder's weights lack {len(missing)} tensors, {missing[0]} the first"
+            what = f"the text encoder's weights lack {counted(len(missing), 'tensor')}, {missing[0]} the first"
             raise CheckpointError(what, str(folder), "fetch it again")
         if len(tokenizer) > model.config.vocab_size:
             words = f"{len(tokenizer)} words, its model {model.config.vocab_size}"

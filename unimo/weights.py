@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import threading
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
@@ -111,10 +113,55 @@ def read_tensors(files: Mapping[str, Path], folder: Path, dtype: torch.dtype) ->
             for key, value in load_file(path).items():
                 tensors[key] = _copy(value, dtype if value.is_floating_point() else value.dtype)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(
-                f"The weights cannot be read: {error}", str(path), "fetch the bundle again"
-            ) from error
+            raise _unreadable(path) from error
     return tensors
+
+
+def count_numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds; only its header is read.
+
+    Raises:
+        CheckpointError: it is missing, or cannot be read.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> CheckpointError:
+    what = f"The weights cannot be read: {path.name} {damage(path)}."
+    return CheckpointError(what, str(path), "fetch the bundle again")
+
+
+def damage(path: Path) -> str:
+    """What seems to be wrong with a file of weights that its reader refused, by a look at its ends.
+
+    The readers' own words are not for users: torch's advise to load a file unsafely.
+    """
+    if not path.is_file():
+        return "is not there" if not path.exists() else "is no file"
+    with path.open("rb") as file:
+        start = file.read(512)
+    if not start:
+        return "is empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS, not the file itself (git lfs pull fetches it)"
+    if start.lstrip()[:1] == b"<":
+        return "is a web page, not a download"
+    if start.startswith(b"PK"):
+        return "is damaged or of another kind" if _is_whole_zip(path) else "is cut off or damaged"
+    if path.suffix == ".safetensors":
+        return "is cut off or damaged" if start[8:9] == b"{" else "is no safetensors file"
+    return "is cut off or damaged, or something else"
+
+
+def _is_whole_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def write_weights(folder: Path, model: nn.Module, dtype: torch.dtype) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unimo.bundle import load_bundle
-from unimo.cli.capture import capture, find_videos, output_folders
+from unimo.bundle import load_bundle, save_bundle
+from unimo.cli.capture import find_videos, output_folders
 from unimo.cli.common import parse_seeds
 from unimo.cli.main import run
 from unimo.cli.train import app
@@ -20,7 +23,6 @@ from unimo.config import to_dict
 from unimo.errors import InputError
 from unimo.media.images import write_image
 from unimo.media.video import probe, write_video
-from unimo.pipeline import CAPTURE_SAMPLES
 from unimo.training.work_folder import ChainConfig
 
 
@@ -111,6 +113,9 @@ def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path
         (("visualize", "{in}/none.npz", "--output", "x.gif"), "one video file that ends in .mp4, not 'x.gif'"),
         (("synth", "--output", "{in}/s", "--mocap", "{in}/none.zip"), "there is no such motion file, folder or zip"),
         (("synth", "--output", "{in}/s", "--subjects", "02"), "--subjects chooses among the subjects of --mocap"),
+        (("synth", "--output", "{in}/s", "--layers", "depth,flwo"), "there is no layer 'flwo'"),
+        (("synth", "--output", "{in}/s", "--backgrounds", "{in}/none"), "no such folder of background pictures"),
+        (("synth", "--output", "{in}/s", "--motion-blur", 2), "motion_blur must be in 0..1, not 2"),
         (("evaluate", "capture", "--clips", "{in}", "--json", "{in}"), "--json names a folder; a file is wanted"),
         (("evaluate", "capture", "--clips", "{in}", "--json", "x.json", "--seeds", "a"), "--seeds takes whole numbers"),
         (
@@ -152,9 +157,49 @@ def test_dry_run_prints_the_plan_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bundle_info_and_verify(capsys) -> None:
+def test_bundle_info_is_a_page_and_json_is_all_of_it(capsys) -> None:
+    code, out, _ = unimo(capsys, "bundle", "info", "mini")
+    lines = {line[:30].strip(): line[30:] for line in out.splitlines()}
+    assert code == 0 and len(out.splitlines()) < 30
+    assert lines["licence"] == "Apache-2.0" and "fps 15, frames 17, side 128" in lines["settings"]
+    info = load_bundle("mini").info
+    size = sum(record.size for files in info.components.values() for record in files.values())
+    assert lines["in all"] == f"25.6 M parameters, {size / 1e6:.1f} MB"
+    assert set(info.components) < set(lines) and "in 4 files" in lines["visual_tokenizer/discrete"]
+    assert "CMU motion capture" in lines["data"] and lines["clips"] == "30,000"
+    for stage, numbers in info.training["stages"].items():
+        told = lines[f"{stage} trained"]
+        assert told.startswith(f"{numbers['minutes']:g} minutes; ") and f"{numbers['step']:,} steps" in told
+    mpjpe = info.training["stages"]["motion-tokenizer"]["mpjpe_mm"]
+    assert f"mpjpe_mm {mpjpe:.4g}" in lines["motion-tokenizer trained"]
+    assert lines["also recorded"] == "settings, probe, constant_pose"
+    code, out, _ = unimo(capsys, "bundle", "info", "mini", "--json")
+    assert code == 0 and json.loads(out) == to_dict(info)
+
+
+def test_bundle_info_of_other_bundles(tmp_path: Path, capsys) -> None:
+    debug = load_bundle("debug")
+    parts = {"motion_tokenizer": debug.motion_tokenizer, "ar_model": debug.ar_model}
+    origin = {"data": ["mine"], "clips": 1200, "validation": {"step": 1, "minutes": 2.5, "mpjpe_mm": 31.26}}
+    cosmos = {"ar_model": {"from": "https://huggingface.co/nvidia/Cosmos-Predict1-4B", "files": {"model.pt": {}}}}
+    training = {"motion_tokenizer": origin, "cosmos": cosmos, "note": "by me", "more": {"a": 1}}
+    save_bundle(tmp_path / "my bundle", "mine", debug.settings, parts, training, "")
+    code, out, _ = unimo(capsys, "bundle", "info", tmp_path / "my bundle")
+    said = {" ".join(line.split()) for line in out.splitlines()}
+    assert code == 0 and said >= {
+        "licence not stated", "motion_tokenizer: data mine", "motion_tokenizer: clips 1,200", "note by me",
+        "motion_tokenizer trained 2.5 minutes; 1 step; mpjpe_mm 31.26", "also recorded more",
+        "ar_model from https://huggingface.co/nvidia/Cosmos-Predict1-4B",
+        f"All of it: unimo bundle info '{tmp_path}/my bundle' --json",
+    }  # fmt: skip
+    (tmp_path / "my bundle" / "ar_model" / "model.safetensors").write_bytes(b"")
+    code, out, _ = unimo(capsys, "bundle", "info", tmp_path / "my bundle")
+    assert code == 0 and "damaged: The weights cannot be read: model.safetensors is empty." in out
+
+
+def test_bundle_info_and_verify_of_random_weights(capsys) -> None:
     code, out, _ = unimo(capsys, "bundle", "info", "debug")
-    assert code == 0 and "canonical_focal" in out
+    assert code == 0 and "canonical_focal 1.2" in out and out.count("random weights") == 6
     code, out, _ = unimo(capsys, "bundle", "verify", "debug")
     assert code == 0 and out.count("whole") == 5
 
@@ -228,7 +273,18 @@ def test_the_options_are_these() -> None:
 
 
 def test_defaults_on_the_command_line_are_those_of_the_code() -> None:
-    assert inspect.signature(capture).parameters["num_samples"].default == CAPTURE_SAMPLES
+    # with another constant in place before anything else is imported
+    code = """
+import inspect, unimo.defaults
+unimo.defaults.CAPTURE_SAMPLES = 3
+from unimo.cli.capture import capture
+from unimo.pipeline import UniMoPipeline
+calls = capture, UniMoPipeline.capture, UniMoPipeline.capture_ids
+print({inspect.signature(call).parameters["num_samples"].default for call in calls})
+"""
+    path = os.pathsep.join(filter(None, sys.path))
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True, env={**os.environ, "PYTHONPATH": path})
+    assert printed.strip() == "{3}"
     for command in app.registered_commands:
         assert command.callback is not None
         if clips := inspect.signature(command.callback).parameters.get("clips"):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from unimo.cli import doctor
+from unimo.cli import common, doctor
 from unimo.cli.main import run
-from unimo.errors import MissingAssetError
+from unimo.errors import InputError, MissingAssetError
 from unimo.motion.library import MotionLibrary
 from unimo.synth.gait import gait_library
+from unimo.training.chain import Chain
+from unimo.training.work_folder import ChainConfig
 
 SMALL = ("--config", "debug", "--preset", "debug", "--clips", 2, "--validation-clips", 1, "--device", "cpu")
 
@@ -54,9 +59,69 @@ def test_train_leaves_weights_and_a_log_and_only_resumes_when_told(mocap, tmp_pa
     assert code == 0 and rows[-1]["step"] == 3
 
 
-def test_the_transformer_needs_trained_tokenizers(mocap, capsys) -> None:
+@pytest.fixture
+def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a body nor a clip may be made."""
+    for name in ("unimo.cli.common.prepare_drawing", "unimo.training.chain.build_pack"):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("something was rendered"))
+
+
+@pytest.mark.parametrize("sweep", [(), ("--sweep", "ar_model")])
+def test_the_transformer_needs_trained_tokenizers_before_anything_is_rendered(
+    mocap, tmp_path: Path, capsys, nothing_is_made: None, sweep: tuple[str, ...]
+) -> None:
+    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL, *sweep)
+    assert code == 2
+    assert "motion-tokenizer and visual-tokenizer must be trained in the work folder first; nothing was" in text
+    assert f"looked: {tmp_path}/work/motion-tokenizer.safetensors, {tmp_path}/work/visual-tokenizer.safetensors" in text
+    train, validation, work = tmp_path / "train", tmp_path / "validation", tmp_path / "work"
+    lines = [line.removeprefix("  try:").strip() for line in text.splitlines()]
+    preset = f"--work {work} --config debug --preset debug"
+    first = f"unimo train motion-tokenizer --data {train} --validation-data {validation} {preset}"
+    second = f"unimo train visual-tokenizer --mocap {train} --validation-mocap {validation} {preset}"
+    place = lines.index(first)
+    assert lines[place + 1] == f"{second} --clips 2 --validation-clips 1"
+    assert lines[place + 2].startswith("then this command again")
+    assert ("--start-from" in lines[place + 2]) == (not sweep)
+    assert not work.exists()
+
+
+def test_the_commands_of_the_advice_run_and_then_the_transformer_trains(mocap, tmp_path: Path, capsys) -> None:
     code, text = unimo(capsys, "train", "ar", *mocap, *SMALL)
-    assert code == 2 and "has not been trained yet" in text and "run the stage" in text
+    advice = [shlex.split(line.removeprefix("  try:")) for line in text.splitlines() if " unimo train " in line]
+    assert code == 2 and [words[2] for words in advice] == ["motion-tokenizer", "visual-tokenizer"]
+    quick = {"motion-tokenizer": ("--set", "data.windows=4", "--set", "data.validation_windows=2")}
+    for words in advice:
+        code, text = unimo(capsys, *words[1:], "--device", "cpu", *quick.get(words[2], ()))
+        assert code == 0, text
+    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL)
+    assert code == 0 and (tmp_path / "work" / "ar.safetensors").is_file()
+
+
+def test_the_diffusion_decoder_names_all_three_tokenizers(mocap, capsys, nothing_is_made: None) -> None:
+    code, text = unimo(capsys, "train", "diffusion-decoder", *mocap, *SMALL)
+    assert code == 2 and "motion-tokenizer and visual-tokenizer and continuous-tokenizer must be trained" in text
+    commands = [line.split() for line in text.splitlines() if " unimo train " in line]
+    assert [words[-1] == "--continuous" for words in commands] == [False, False, True]
+
+
+def test_tokenizers_of_a_bundle_will_do(mocap, tmp_path: Path) -> None:
+    folders = {"mocap": [mocap[1]], "validation_mocap": [mocap[3]], "work": tmp_path / "work"}
+    chain = Chain(ChainConfig(**folders, bundle=tmp_path / "bundle", preset="debug", start_from="debug"))
+    chain.check(["clips", "tokens", "ar"])
+    chain.check(["latents", "diffusion-decoder"])
+    with pytest.raises(InputError, match="visual-tokenizer must be trained in the work folder first"):
+        Chain(replace(chain.config, start_from=None)).check(["clips", "motion-tokenizer", "tokens"])
+
+
+def test_a_stage_begun_on_other_tokens_is_refused_before_anything_is_rendered(
+    mocap, tmp_path: Path, capsys, nothing_is_made: None
+) -> None:
+    (tmp_path / "work" / "ar").mkdir(parents=True)
+    (tmp_path / "work" / "ar" / "tokenizers.txt").write_text("others")
+    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL, "--start-from", "debug")
+    assert code == 2 and "ar was trained on tokens of other tokenizers" in text
+    assert f"try: mv {tmp_path}/work/ar {tmp_path}/work/ar_before, or another --work" in text
 
 
 def test_an_unknown_setting_is_named_with_its_neighbour(mocap, tmp_path: Path, capsys) -> None:
@@ -75,6 +140,23 @@ def test_doctor_tells_what_is_missing_and_fails_only_for_what_is_required(monkey
     monkeypatch.setattr(doctor, "CHECKS", (("a driver", True, absent),))
     code, text = unimo(capsys, "doctor")
     assert code == 2 and "missing" in text and "no such thing" in text
+
+
+def test_the_doctor_fits_into_80_columns_and_breaks_no_path(monkeypatch, capsys) -> None:
+    path = "/home/someone/with/a/rather/long/place/for/weights/and/even-longer-names/SMPLX_NEUTRAL.npz"
+
+    def absent() -> str:
+        raise MissingAssetError("the body is not on this machine", path, "put it into " + "one place " * 20)
+
+    monkeypatch.setattr(doctor, "CHECKS", (("a body", False, absent), ("compute", True, doctor._device)))
+    monkeypatch.setattr(common.out, "_width", 80)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    _, text = unimo(capsys, "doctor")
+    lines = text.splitlines()
+    assert lines[0].split() == ["a", "body", "absent", "(optional)"] and any(path in line for line in lines)
+    assert all(len(line) <= 80 or line.strip() == path for line in lines) and "┃" not in text
+    assert lines[-1].endswith("CPU with 1 thread") and sum("one place" in line for line in lines) > 2
 
 
 def test_every_check_of_the_doctor_answers_on_this_machine() -> None:

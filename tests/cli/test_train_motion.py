@@ -148,7 +148,7 @@ def test_wrong_data_is_one_message_before_anything_is_made(data: Path, tmp_path:
         code, text = train(capsys, folder, tmp_path / "work")
         assert code == 2 and message in text and "Traceback" not in text, folder
     code, text = train(capsys, data, tmp_path / "work", "--validation-data", data / "anna")
-    assert code == 2 and "1 subjects are in both training and validation motions: anna" in text
+    assert code == 2 and "1 subject is in both training and validation motions: anna" in text
     assert not (tmp_path / "work" / "bundle").exists()
 
 

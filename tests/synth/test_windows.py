@@ -40,6 +40,32 @@ def test_mirror_reflects_positions_and_exchanges_sides(library):
     assert np.abs(mirrored[:, partner] * [-1, 1, 1] - plain).max() < 0.01  # the body is symmetric to a few millimetres
 
 
+def test_mirror_is_exact_for_the_pelvis_and_twice_is_once(library):
+    plain, mirrored = draw(library), draw(library, mirror=1.0)
+    assert (plain.mirrored, mirrored.mirrored) == (False, True)
+    assert np.array_equal(mirrored.pelvis, plain.pelvis * [-1, 1, 1])
+    for left, right in LEFT_RIGHT:  # an axial vector keeps x and turns y and z over
+        assert np.allclose(mirrored.pose[:, left], plain.pose[:, right] * [1, -1, -1], atol=1e-12)
+        assert np.allclose(mirrored.pose[:, right], plain.pose[:, left] * [1, -1, -1], atol=1e-12)
+    assert np.allclose(mirrored.pose[:, 0], plain.pose[:, 0] * [1, -1, -1], atol=1e-12)
+
+
+def test_speed_scales_velocities(library):
+    straight = library[0].motion
+    frames = np.arange(len(straight))
+    transl = (np.stack([0.03 * frames, 0 * frames + 0.9, 0.01 * frames], axis=1)).astype(np.float32)  # metres a frame
+    steady = [NamedMotion("steady", "s", replace(straight, transl=transl))]
+    for speed in (0.5, 1.0, 1.7):
+        window = draw(steady, speed=(speed, speed))
+        velocity = np.diff(window.pelvis, axis=0) / (0.5 / 8)
+        assert np.abs(velocity - speed * straight.fps * np.array([0.03, 0.0, 0.01])).max() < 1e-3
+
+
+def test_the_text_of_a_motion_goes_along(library):
+    assert draw([replace(library[0], text="walks ahead")]).text == "walks ahead"
+    assert draw(library).text == ""
+
+
 def test_frames_lie_on_the_clock_of_the_source(library):
     window = draw(library, frames=16)  # 0.5 s at 30 fps: a step is one source frame, between source frames
     entry = next(entry for entry in library if entry.name == window.name)

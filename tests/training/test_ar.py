@@ -150,7 +150,7 @@ def test_reading_steps_hold_the_condition_and_two_frames_of_foreign_codes() -> N
     batch, layout = task.batch(2), task.layouts["v2m"]
     inputs, labels = batch["v2m"]
     motion = layout.motion_positions
-    assert set(batch) == {"names", "v2m", "keep"} and len(inputs) == 6
+    assert set(batch) == {"names", "v2m", "keep", "points"} and len(inputs) == 6
     assert (inputs[:, motion] != labels[:, motion]).float().mean() > 0.6
     assert batch["keep"][: layout.condition_length].tolist() == list(range(layout.condition_length))
     assert len(batch["keep"]) in (layout.condition_length + 71, layout.condition_length + 72)

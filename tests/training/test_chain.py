@@ -179,7 +179,7 @@ def test_a_subject_in_both_sets_is_refused(mocap, tmp_path) -> None:
 
 def test_tokens_before_tokenizers_say_which_stage_is_missing(finished, tmp_path) -> None:
     shutil.copytree(finished.config.work / "packs", tmp_path / "packs")
-    with pytest.raises(InputError, match="visual-tokenizer has not been trained yet"):
+    with pytest.raises(InputError, match="visual-tokenizer must be trained in the work folder first"):
         Chain(replace(finished.config, work=tmp_path)).run(["tokens"])
 
 

@@ -30,6 +30,7 @@ class Named:
     name: str
     subject: str
     motion: Motion
+    text: str = ""
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,8 @@ class _Mesh:
 
 
 def decimate(
-    vertices: np.ndarray, faces: np.ndarray, target_faces: int, labels: np.ndarray | None = None
+    vertices: np.ndarray, faces: np.ndarray, target_faces: int, labels: np.ndarray | None = None,
+    fixed: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Collapses edges until at most `target_faces` triangles are left.
 
@@ -93,6 +94,7 @@ def decimate(
         faces: (F,3) int64.
         target_faces: stops as soon as no more than this many triangles are left.
         labels: (V,) labels whose borders should be kept where that is cheap.
+        fixed: (V,) bool, vertices that stay whatever it costs.
 
     Returns:
         Indices (v,) int64 of the kept vertices, ascending, and triangles (f,3) int64 into them.
@@ -117,6 +119,8 @@ def decimate(
     heapq.heapify(heap)
     while mesh.live > target_faces and heap:
         _, gone, kept, stamp_gone, stamp_kept = heapq.heappop(heap)
+        if fixed is not None and fixed[gone]:
+            continue
         if mesh.stamp[gone] != stamp_gone or mesh.stamp[kept] != stamp_kept or not mesh.allowed(gone, kept):
             continue
         mesh.collapse(gone, kept)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from unimo.cli import common as c
 
@@ -17,22 +16,21 @@ NameArgument = Annotated[str, typer.Argument(help="mini, debug, a folder or a Hu
 
 
 @app.command()
-def info(name: NameArgument = "mini") -> None:
-    """Prints what bundle.json says."""
+def info(
+    name: NameArgument = "mini",
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything that bundle.json says, as JSON.")] = False,
+) -> None:
+    """Prints what a bundle holds and, in a few lines, how it was trained."""
     from unimo.bundle import load_bundle
+    from unimo.cli.bundle_info import summary
     from unimo.config import to_dict
 
     bundle = load_bundle(name)
-    table = Table(show_header=False, box=None)
-    rows = {"name": bundle.info.name, "folder": bundle.path or "(random weights)", "licence": bundle.info.licence}
-    rows |= to_dict(bundle.settings)
-    for component, files in bundle.info.components.items():
-        rows[component] = f"{sum(record.size for record in files.values()) / 1e6:.1f} MB in {len(files)} files"
-    for key, value in rows.items():
-        table.add_row(key, str(value))
-    c.out.print(table)
-    if bundle.info.training:
-        c.out.print("training:", json.dumps(bundle.info.training, indent=2))
+    if as_json:
+        typer.echo(json.dumps(to_dict(bundle.info), indent=2))
+        return
+    for line in summary(bundle):
+        c.out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from unimo.cli import common as c
+from unimo.defaults import CAPTURE_SAMPLES
 from unimo.errors import InputError, UniMoError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
@@ -31,7 +32,7 @@ def capture(
     top_p: c.TopPOption = 0.8,
     num_samples: Annotated[
         int, typer.Option("--num-samples", help="Motions drawn of every window; the result is their mean.")
-    ] = 8,
+    ] = CAPTURE_SAMPLES,
     device: c.DeviceOption = "auto",
     dtype: c.DtypeOption = "float32",
     export: c.ExportOption = "",
@@ -60,12 +61,13 @@ def capture(
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype, text_encoder)
     check_whole(pipeline.bundle)
-    prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle)
+    prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle, fetch=not dry_run)
     if dry_run:
         c.print_plan(
             {
                 "videos": ", ".join(map(str, videos)),
                 "prompt": prompt or "none",
+                **c.text_encoder_row(prompt, pipeline.text_encoder),
                 "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
                 "device": f"{pipeline.device}, {dtype}",
                 "writes": ", ".join(str(folder / name) for folder in folders for name in names),

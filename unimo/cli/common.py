@@ -6,10 +6,10 @@ Commands import the heavy packages inside their functions, so that `unimo --help
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from unimo.errors import InputError
+
+if TYPE_CHECKING:
+    from unimo.text import TextEncoder
 
 out = Console()
 err = Console(stderr=True)
@@ -74,9 +77,31 @@ def progress_bars(quiet: bool) -> Iterator[Callable[..., None]]:
         yield update
 
 
+def quantity(value: float, units: Sequence[str] = ("", "K", "M", "B")) -> str:
+    """A number of at least 0 with three digits in the unit that fits, each unit 1000 times the one before: "5.71 M"."""
+    step = 0
+    while value >= 999.5 and step < len(units) - 1:
+        value, step = value / 1000, step + 1
+    digits = f"{value:g}" if step == 0 and value == int(value) else three_digits(value)
+    return f"{digits} {units[step]}".strip()
+
+
+def three_digits(value: float) -> str:
+    """Three digits, or all of a number's whole part."""
+    return f"{value:,.0f}" if value >= 99.95 or value == 0 else f"{value:#.3g}"
+
+
 def split_exports(text: str) -> list[str]:
     """ "bvh,glb" as a list; an empty text is no export."""
     return [name.strip().lower() for name in text.split(",") if name.strip()]
+
+
+def text_encoder_row(prompt: str | None, encoder: TextEncoder | None) -> dict[str, str]:
+    """What a plan says of the text encoder; nothing without a prompt."""
+    if prompt is None or encoder is None:
+        return {}
+    fetched = ", fetched from Hugging Face when it is not in its cache" if encoder.remote else ""
+    return {"text encoder": f"{encoder.source}{fetched}"}
 
 
 def print_plan(rows: Mapping[str, object]) -> None:

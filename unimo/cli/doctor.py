@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 
 import typer
-from rich.table import Column, Table
 
 from unimo.cli import common as c
-from unimo.errors import MissingAssetError, UniMoError
+from unimo.errors import MissingAssetError, UniMoError, counted
 
 
 def doctor() -> None:
     """Checks rendering, weights, bodies, codecs and devices; exits with 2 when something required is missing."""
-    table = Table("what", "state", Column("detail", overflow="fold"))
     failed = 0
     for name, required, check in CHECKS:
         try:
-            state, detail = "[green]ok[/]", check()
+            style, state, lines = "green", "ok", check().splitlines()
         except UniMoError as error:
             failed += required
-            state = "[red]missing[/]" if required else "[yellow]absent (optional)[/]"
-            detail = str(error)
-        table.add_row(name, state, detail)
-    c.out.print(table)
+            style, state = ("red", "missing") if required else ("yellow", "absent (optional)")
+            lines = str(error).splitlines()
+        c.out.print(f"{name:<22}[{style}]{state}[/]", highlight=False)
+        for line in lines:
+            c.out.print(_wrapped(line), highlight=False, markup=False, soft_wrap=True)
     if failed:
         raise typer.Exit(2)
+
+
+def _wrapped(line: str) -> str:
+    """A line below its check, broken between words only: paths and names stay whole, to be copied."""
+    indent = " " * (4 + len(line) - len(line.lstrip()))
+    return textwrap.fill(
+        line.strip(), c.out.width, initial_indent=indent, subsequent_indent=f"{indent}  ", break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def _renderer() -> str:
@@ -69,7 +78,7 @@ def _device() -> str:
 
     if torch.cuda.is_available():
         return f"torch {torch.__version__}, {torch.cuda.get_device_name()}"
-    return f"torch {torch.__version__}, CPU with {torch.get_num_threads()} threads"
+    return f"torch {torch.__version__}, CPU with {counted(torch.get_num_threads(), 'thread')}"
 
 
 def _seedvr() -> str:

@@ -66,7 +66,7 @@ def generate(
     check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype, text_encoder)
     check_whole(pipeline.bundle)
-    prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle)
+    prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle, fetch=not dry_run)
     frames = check_frames(frames, pipeline.settings.frames)
     decoding = check_decoding(decoder, steps, guidance, pipeline.bundle)
     if dry_run:
@@ -74,6 +74,7 @@ def generate(
             {
                 "image": f"{image} ({picture.shape[1]}×{picture.shape[0]})",
                 "prompt": prompt or "none",
+                **c.text_encoder_row(prompt, pipeline.text_encoder),
                 "bundle": pipeline.bundle.path or pipeline.bundle.info.name,
                 "device": f"{pipeline.device}, {dtype}",
                 "decoder": ", ".join(f"{key} {value}".removeprefix("decoder ") for key, value in decoding.items()),

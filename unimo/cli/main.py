@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import unimo
-from unimo.cli import bundle, capture, doctor, evaluate, generate, synth, train, visualize
+from unimo.cli import bundle, capture, data, doctor, evaluate, generate, synth, train, visualize
 from unimo.cli.common import print_error
 from unimo.errors import UniMoError
 
@@ -25,6 +25,7 @@ app.command()(generate.generate)
 app.command()(capture.capture)
 app.command()(visualize.visualize)
 app.command()(synth.synth)
+app.add_typer(data.app, name="data")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(bundle.app, name="bundle")

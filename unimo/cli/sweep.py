@@ -49,6 +49,7 @@ def run(
         change(kind, base, ablation, overrides)  # before anything is rendered
     options |= {"device": str(check_device(options["device"])), "bundle": options["work"] / "bundle"}
     if model == "ar_model":
+        Chain(ChainConfig(**options)).check(["clips", "tokens"])  # before a body or clips are made
         c.prepare_drawing(True, "open", quiet)
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731

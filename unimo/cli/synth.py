@@ -1,4 +1,4 @@
-"""`unimo synth`: video clips with known motion, camera, keypoints and masks."""
+"""`unimo synth`: video clips with known motion, camera, keypoints, masks and, when asked for, exact layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,20 @@ def synth(
     frames: Annotated[int, typer.Option("--frames", help="Frames a clip.")] = 17,
     fps: Annotated[float, typer.Option("--fps", help="Frames per second.")] = 15.0,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
-    depth: Annotated[bool, typer.Option("--depth", help="Also store depth.")] = False,
+    layers: Annotated[
+        str, typer.Option("--layers", help="Also store these: all, or depth,normals,surface,flow,tracks.")
+    ] = "",
+    looks: Annotated[str, typer.Option("--looks", help="Clothes and hair: basic or varied.")] = "basic",
+    camera: Annotated[str, typer.Option("--camera", help="default, still, pan, orbit or mixed.")] = "default",
+    backgrounds: Annotated[
+        Path | None, typer.Option("--backgrounds", help="Folder of photographs; half of the clips show one.")
+    ] = None,
+    motion_blur: Annotated[float, typer.Option("--motion-blur", help="Share of the frame's time, 0 to 1.")] = 0.0,
+    sensor_noise: Annotated[float, typer.Option("--sensor-noise", help="Standard deviation in grey levels.")] = 0.0,
+    mirror: Annotated[float, typer.Option("--mirror", help="Chance of exchanging left and right.")] = 0.5,
+    speed: Annotated[
+        tuple[float, float], typer.Option("--speed", help="Range of the motion's speed: lowest and highest.")
+    ] = (0.8, 1.2),
     quiet: c.QuietOption = False,
 ) -> None:
     """Renders synthetic clips; a stopped run goes on where it was, a larger --count adds to it."""
@@ -34,10 +47,18 @@ def synth(
     if subjects and not mocap:
         raise InputError("--subjects chooses among the subjects of --mocap, which is not given")
 
+    from unimo.synth.background import list_images
     from unimo.synth.engine import generate_clips
+    from unimo.synth.layers import parse_layers
     from unimo.synth.scene import SceneConfig
 
-    config = SceneConfig(side=side, frames=frames, fps=fps)
+    wanted = parse_layers(layers)
+    if backgrounds:
+        list_images(backgrounds)  # a wrong folder is named before the mocap is fitted
+    config = SceneConfig(
+        side=side, frames=frames, fps=fps, looks=looks, camera=camera, motion_blur=motion_blur,
+        sensor_noise=sensor_noise, mirror=mirror, speed=speed, images=str(backgrounds) if backgrounds else None,
+    )  # fmt: skip
     c.prepare_drawing(True, config.body, quiet)
     with c.progress_bars(quiet) as progress:
         if mocap:
@@ -51,6 +72,6 @@ def synth(
 
             library = gait_library(seed=seed)
         manifest = generate_clips(
-            library, count, seed, output, config, workers, lambda done, total: progress("clips", done, total), depth
+            library, count, seed, output, config, workers, lambda done, total: progress("clips", done, total), wanted
         )
     c.report_files([manifest], quiet)

@@ -2,7 +2,8 @@
 
 The motion tokenizer needs motions only and ends as a part of a bundle; a folder of ablations of it is a sweep. For the
 others, clips, tokens and latents are made in `--work` when they are not there yet; tokenizers must have been trained in
-the same folder before the transformer and the diffusion decoder. `ar --plan` prints what a training takes instead.
+the same folder before the transformer and the diffusion decoder. `ar --shards` learns prepared tokens instead of clips
+that are rendered here, and `ar --plan` prints what a training takes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _NEEDS: dict[str, list[str]] = {
     "diffusion-decoder": ["clips", "tokens", "latents"],
     "ar": ["clips", "tokens"],
 }
+# options that say what is rendered, or that need it
+_RENDERING = {"--mocap", "--validation-mocap", "--clips", "--validation-clips", "--sweep"}
 
 app = typer.Typer(help="Train one part of a bundle from motions.", no_args_is_help=True)
 
@@ -42,6 +45,13 @@ MOCAP = typer.Option("--mocap", help="Folder or zip of motions (may be repeated)
 VALIDATION_MOCAP = typer.Option("--validation-mocap", help="The same, of other subjects (may be repeated).")
 MocapOption = Annotated[list[Path], MOCAP]
 ValidationOption = Annotated[list[Path], VALIDATION_MOCAP]
+ShardsOption = Annotated[
+    Path | None, typer.Option("--shards", help="Folder of unimo data prepare, instead of --mocap: its tokens.")
+]
+ValidationShardsOption = Annotated[
+    Path | None,
+    typer.Option("--validation-shards", help="The same, of other subjects; default: the validation clips of --shards."),
+]
 WorkOption = Annotated[Path, typer.Option("--work", help="Folder for clips, tokens, checkpoints and logs.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="Clip geometry: configs/bundle/<preset>.yaml.")]
 ClipsOption = Annotated[int, typer.Option("--clips", min=1, help="Training clips to render, 0.88 MB each (mini).")]
@@ -79,29 +89,18 @@ def motion_tokenizer(
 ) -> None:
     """Train the motion tokenizer on motions of your own."""
     sweeps.check(sweep, seeds, start_from, resume)
+    places: dict[str, Any] = {"mocap": data, "validation_mocap": validation_data or [], "work": work}
+    places |= {"preset": preset, "device": device}
     if sweep is not None:
-        file, places = _config_file("motion_tokenizer", config), {"mocap": data, "work": work, "preset": preset}
-        places |= {"validation_mocap": validation_data or [], "device": device}
+        file = _config_file("motion_tokenizer", config)
         sweeps.run("motion_tokenizer", sweep, seeds or "0", file, overrides or [], quiet, minutes or 10.0, **places)
         return
-    _train(
-        "motion-tokenizer",
-        config,
-        overrides or [],
-        resume,
-        quiet,
-        minutes,
-        mocap=data,
-        validation_mocap=validation_data or [],
-        work=work,
-        preset=preset,
-        start_from=start_from,
-        device=device,
-    )
+    _train("motion-tokenizer", config, overrides, resume, quiet, minutes, start_from=start_from, **places)
 
 
 @app.command()
 def ar(
+    context: typer.Context,
     mocap: Annotated[list[Path] | None, MOCAP] = None,
     validation_mocap: Annotated[list[Path] | None, VALIDATION_MOCAP] = None,
     config: ConfigOption = "mini",
@@ -126,8 +125,11 @@ def ar(
     gpu_memory: plans.GpuMemoryOption = None,
     peak: plans.PeakOption = None,
     utilisation: plans.UtilisationOption = None,
+    shards: ShardsOption = None,
+    validation_shards: ValidationShardsOption = None,
 ) -> None:
-    """Train the transformer on the tokens of rendered clips, or plan the training."""
+    """Train the transformer on the tokens of rendered clips or of prepared shards, or plan the training."""
+    plans.check(context, plan)
     if plan:
         file = _config_file("ar_model", config)
         if preset is None and file == Path(config):
@@ -137,34 +139,38 @@ def ar(
         hardware |= {"gpus": gpus, "utilisation": utilisation}
         plans.print_training_plan(file, overrides or [], preset or config, zero, hardware)
         return
-    numbers = {"--gpus": gpus, "--zero": zero, "--gpu-memory": gpu_memory, "--peak": peak, "--utilisation": utilisation}
-    plans.refuse_without_plan(numbers)
-    if not mocap or not validation_mocap:
+    _check_shards(context, shards, validation_shards)
+    if shards is None and not (mocap and validation_mocap):
         missing = "--validation-mocap" if mocap else "--mocap"
-        raise InputError(f"training the transformer needs {missing}", fix=f"{missing} FOLDER, or --plan")
+        raise InputError(f"training the transformer needs {missing}", fix=f"{missing} FOLDER, --shards DIR, or --plan")
     sweeps.check(sweep, seeds, start_from, resume)
+    places: dict[str, Any] = {"mocap": mocap or [], "validation_mocap": validation_mocap or [], "work": work}
+    places |= {"preset": preset or "mini", "device": device, "clips": clips, "validation_clips": validation_clips}
+    places |= {"shards": shards, "validation_shards": validation_shards}
     if sweep is not None:
-        file, places = _config_file("ar_model", config), {"mocap": mocap, "validation_mocap": validation_mocap}
-        places |= {"work": work, "preset": preset or "mini", "device": device}
-        places |= {"clips": clips, "validation_clips": validation_clips}
+        file = _config_file("ar_model", config)
         sweeps.run("ar_model", sweep, seeds or "0", file, overrides or [], quiet, minutes or 10.0, **places)
         return
-    _train(
-        "ar",
-        config,
-        overrides or [],
-        resume,
-        quiet,
-        minutes,
-        mocap=mocap,
-        validation_mocap=validation_mocap,
-        work=work,
-        preset=preset or "mini",
-        clips=clips,
-        validation_clips=validation_clips,
-        start_from=start_from,
-        device=device,
-    )
+    _train("ar", config, overrides, resume, quiet, minutes, start_from=start_from, **places)
+
+
+def _check_shards(context: typer.Context, shards: Path | None, validation: Path | None) -> None:
+    """Refuses options that do not go with --shards, or only with it, and folders that hold no prepared data.
+
+    Raises:
+        InputError: there are such.
+    """
+    if shards is None:
+        if validation is not None:
+            raise InputError("--validation-shards belongs to --shards", fix="--shards DIR, or --validation-mocap")
+        return
+    if idle := [name for name in plans.given_options(context) if name in _RENDERING]:
+        what = f"{', '.join(idle)} does not go with --shards, whose clips are made already"
+        raise InputError(what, fix=f"leave out --shards, or {' and '.join(idle)}")
+    for folder in [shards, *([] if validation is None else [validation])]:
+        if not (folder.expanduser() / "manifest.jsonl").is_file():
+            what, fix = "this folder holds no finished shards", f"unimo data prepare IN {folder}"
+            raise InputError(what, str(folder.absolute()), fix)
 
 
 def _command(stage: str, text: str) -> None:
@@ -186,22 +192,10 @@ def _command(stage: str, text: str) -> None:
         quiet: c.QuietOption = False,
         continuous: bool = False,
     ) -> None:
-        _train(
-            "continuous-tokenizer" if continuous else stage,
-            config,
-            overrides or [],
-            resume,
-            quiet,
-            minutes,
-            mocap=mocap,
-            validation_mocap=validation_mocap,
-            work=work,
-            preset=preset,
-            clips=clips,
-            validation_clips=validation_clips,
-            start_from=start_from,
-            device=device,
-        )
+        places: dict[str, Any] = {"mocap": mocap, "validation_mocap": validation_mocap, "work": work}
+        places |= {"preset": preset, "device": device, "clips": clips, "validation_clips": validation_clips}
+        name = "continuous-tokenizer" if continuous else stage
+        _train(name, config, overrides, resume, quiet, minutes, start_from=start_from, **places)
 
     # typer reads options off the signature: only one of the stages has a continuous kind
     parameters = inspect.signature(command, eval_str=True).parameters
@@ -215,7 +209,13 @@ def _command(stage: str, text: str) -> None:
 
 
 def _train(
-    stage: str, config: str, overrides: list[str], resume: bool, quiet: bool, minutes: float | None, **options: Any
+    stage: str,
+    config: str,
+    overrides: list[str] | None,
+    resume: bool,
+    quiet: bool,
+    minutes: float | None,
+    **options: Any,
 ) -> None:
     c.set_up_logging(quiet)
     folder = options["work"] / stage
@@ -236,10 +236,11 @@ def _train(
         load_bundle(options["start_from"])
     part, kept = PARTS[stage], folder / "config.json"
     file = _config_file(part.configs, config)
-    wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides)
+    wanted = load_config(part.config_class, kept if resume and kept.is_file() else file, overrides or [])
     options |= {"device": str(check_device(options["device"])), "training": {stage: wanted}}
     options |= {"bundle": options["work"] / "bundle", "minutes": {} if minutes is None else {stage: minutes}}
-    needs = _NEEDS[stage]
+    needs = [] if options.get("shards") else _NEEDS[stage]
+    Chain(ChainConfig(**options)).check([*needs, stage])  # before a body or clips are made
     c.prepare_drawing("clips" in needs, "open", quiet)
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731

@@ -96,8 +96,8 @@ def load_clips(
             body than wanted.
     """
     folder = Path(folder).expanduser()
-    paths = _clip_folders(folder, count)
-    records = _manifest(folder)
+    paths = clip_folders(folder, count)
+    records = clip_records(folder)
     digest = hashlib.sha256()
     videos, masks, motions = [], [], []
     for done, path in enumerate(paths):
@@ -123,7 +123,12 @@ def load_clips(
     )
 
 
-def _clip_folders(folder: Path, count: int | None) -> list[Path]:
+def clip_folders(folder: Path, count: int | None = None) -> list[Path]:
+    """The folders of finished clips by name, only the first `count` when that is given.
+
+    Raises:
+        InputError: no such folder, no clips, or fewer than `count`.
+    """
     make = "unimo synth --count 64 --output DIR (with --mocap for motions of your own)"
     if not folder.is_dir():
         what = "this is a file; a folder of clips is wanted"
@@ -141,8 +146,12 @@ def _clip_folders(folder: Path, count: int | None) -> list[Path]:
     return paths[:count]
 
 
-def _manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Records of manifest.jsonl by the name of the clip's folder."""
+def clip_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """Records of manifest.jsonl by the name of the clip's folder; none when there is no manifest.
+
+    Raises:
+        InputError: a line is not a clip's record.
+    """
     path = folder / "manifest.jsonl"
     if not path.is_file():
         return {}

@@ -17,13 +17,14 @@ from torch import Tensor
 from ar_model.sampling import Sampling
 from unimo.bundle import Bundle
 from unimo.data.clips import Clips
+from unimo.defaults import CAPTURE_SAMPLES
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, repeated, true_parts
 from unimo.evaluation.constant_pose import ConstantPose, fit_constant_pose
 from unimo.evaluation.pose_errors import clip_joints, pose_errors, with_accel_per_second
 from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.motion.batches import canonical_features
 from unimo.motion.features import from_features
-from unimo.pipeline import CAPTURE_SAMPLES, UniMoPipeline
+from unimo.pipeline import UniMoPipeline
 from unimo.result import Progress, share_of
 
 log = logging.getLogger(__name__)

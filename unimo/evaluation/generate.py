@@ -17,6 +17,7 @@ from torch import Tensor
 from ar_model.sampling import Sampling
 from unimo.bundle import Bundle
 from unimo.data.clips import Clips
+from unimo.defaults import CAPTURE_SAMPLES
 from unimo.evaluation.capture import capture_ids
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, true_parts
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
@@ -25,7 +26,7 @@ from unimo.geometry.cameras import project
 from unimo.metrics.pose import joint_speed_m_per_s
 from unimo.metrics.video import colors_at, psnr_db
 from unimo.options import check_decoding
-from unimo.pipeline import CAPTURE_SAMPLES, UniMoPipeline
+from unimo.pipeline import UniMoPipeline
 from unimo.result import Progress, share_of
 
 

@@ -33,6 +33,7 @@ def write_video(
     metadata: Mapping[str, str] | None = None,
     crf: float = 18,
     full_chroma: bool = False,
+    reproducible: bool = False,
 ) -> int:
     """Writes a video, frame by frame.
 
@@ -45,6 +46,8 @@ def write_video(
         full_chroma: keep colour at full resolution (yuv444p) instead of half (yuv420p): for data that comes back to
             this package; web browsers and many players refuse it. yuv420p needs even sizes: an odd last row or
             column is doubled, so that the file is one pixel larger.
+        reproducible: the same frames give the same bytes, in any process and on any number of cores, at some cost in
+            time and size: for data that is known by its hash.
 
     Returns:
         The number of frames written.
@@ -62,7 +65,7 @@ def write_video(
     pixel_format = "yuv444p" if full_chroma else "yuv420p"
     with atomic_write(path) as temporary, av.open(str(temporary), "w") as container:
         container.metadata.update(metadata or {})
-        stream = _add_stream(container, first, rate, pixel_format, crf)
+        stream = _add_stream(container, first, rate, pixel_format, crf, reproducible)
         count = 0
         for frame in chain([first], iterator):
             _check_frame(frame, first.shape, path)
@@ -95,10 +98,12 @@ def _check_frame(frame: np.ndarray, shape: tuple[int, ...], path: Path) -> None:
 
 
 def _add_stream(
-    container: OutputContainer, first: np.ndarray, rate: Fraction, pixel_format: str, crf: float
+    container: OutputContainer, first: np.ndarray, rate: Fraction, pixel_format: str, crf: float, reproducible: bool
 ) -> VideoStream:
     height, width = first.shape[:2]
-    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium"})
+    # x264's macroblock tree reads memory that it never wrote: a picture of 32 or 64 pixels then differs now and then
+    tree = {"mbtree": "0"} if reproducible else {}
+    stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "medium", **tree})
     even = 2 if pixel_format == "yuv420p" else 1
     stream.width, stream.height = width + width % even, height + height % even
     stream.pix_fmt = pixel_format
@@ -106,7 +111,7 @@ def _add_stream(
     context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
     context.color_primaries = context.color_trc = 1  # BT.709, which players assume only for large pictures
     # x264's result depends on its number of threads: one for small data clips, so that they are the same on any machine
-    context.thread_count = 1 if width * height <= 512 * 512 else 0
+    context.thread_count = 1 if reproducible or width * height <= 512 * 512 else 0
     return stream
 
 

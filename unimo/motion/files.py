@@ -2,11 +2,13 @@
 
 In: paths. Out: `MotionFile`s; `read()` gives a `Motion` in world axes (y up) of the open body at the file's own rate.
 BVH is retargeted once and kept in the user's cache: the key holds the file's hash and the versions of the retargeting
-and of the body, so that a changed file or a changed method is retargeted anew. npz is read anew each time.
+and of the body, so that a changed file or a changed method is retargeted anew. npz is read anew each time. An
+`index.csv` beside the files may say in words what they show.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import logging
 import zipfile
@@ -14,9 +16,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
+from functools import lru_cache
+from io import BytesIO, StringIO
 from lzma import LZMAError
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import numpy as np
@@ -33,6 +36,7 @@ from unimo.motion.retarget import RETARGET_VERSION, retarget
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".bvh", ".npz")
+INDEX_NAME = "index.csv"
 # a motion of hours takes a hundredth of this
 _LARGEST = 4 << 30
 KINDS = "AMASS *_stageii.npz or *_poses.npz, UniMo's motion.npz, or BVH of the CMU skeleton"
@@ -67,6 +71,21 @@ class MotionFile:
         if self.member is None:
             return self.path.parent.resolve().name
         return Path(self.member).parent.name or self.path.stem
+
+    @property
+    def text(self) -> str:
+        """What the motion shows, from the row of its name in an `index.csv`; empty when there is none.
+
+        The index lies in the file's folder; for a file in a zip in the same folder of the zip, at the zip's top, or
+        beside the zip.
+        """
+        stem = Path(self.member or self.path).stem
+        places: list[tuple[Path, str | None]] = [(self.path.with_name(INDEX_NAME), None)]
+        if self.member is not None:
+            inside = dict.fromkeys((str(PurePosixPath(self.member).with_name(INDEX_NAME)), INDEX_NAME))
+            places = [*((self.path, member) for member in inside), *places]
+        indices = (_descriptions(*place, _changed(place[0])) for place in places)
+        return next((index[stem] for index in indices if stem in index), "")
 
     def open(self) -> BinaryIO:
         """The content, which can be searched."""
@@ -145,6 +164,33 @@ def _members(path: Path) -> list[MotionFile]:
         with zipfile.ZipFile(path) as archive:
             return [MotionFile(path, member) for member in archive.namelist() if not member.endswith("/")]
     return [MotionFile(path)]
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
+
+
+@lru_cache(maxsize=64)
+def _descriptions(path: Path, member: str | None, changed: int) -> dict[str, str]:
+    """Name of a clip to its description, from an index file; empty without one, or without the two columns.
+
+    `changed` is when the file at `path` last was, so that a changed index is read anew.
+    """
+    try:
+        if member is None:
+            content = path.read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                content = archive.read(member)
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, LZMAError, RuntimeError):
+        return {}
+    rows = csv.DictReader(StringIO(content.decode("utf-8-sig", errors="replace"), newline=""), skipinitialspace=True)
+    try:
+        named = {(row.get("clip") or "").strip(): " ".join((row.get("description") or "").split()) for row in rows}
+    except csv.Error as error:
+        logger.warning("%s is not used: %s", path / member if member else path, error)
+        return {}
+    return {name: text for name, text in named.items() if name and text}
 
 
 def _of_open_body(motion: Motion) -> Motion:

@@ -32,11 +32,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class NamedMotion:
-    """One motion: its file's name (`MotionFile.name`), the subject who performed it, and the motion."""
+    """One motion: its file's name (`MotionFile.name`), who performed it, the motion, and what it shows in words."""
 
     name: str
     subject: str
     motion: Motion
+    text: str = ""
 
 
 def _read(file: MotionFile) -> tuple[Motion | None, str]:
@@ -141,7 +142,7 @@ class MotionLibrary(Sequence[NamedMotion]):
                 logger.warning("%s is left out: %s", file, reason)
                 skipped.append((file.name, reason))
             else:
-                motions.append(NamedMotion(file.name, file.subject, motion))
+                motions.append(NamedMotion(file.name, file.subject, motion, file.text))
         if not motions:
             what = f"none of the files ({count_kinds(files)}) can be used; the first reason: {skipped[0][1]}"
             raise InputError(what, where, f"give {KINDS}")

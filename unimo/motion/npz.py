@@ -2,8 +2,8 @@
 
 AMASS keys: poses (T, 165) = global 3, body 63, jaw 3, eyes 6, hands 90 (zeros: hands flat, jaw closed), root_orient,
 pose_body, trans, betas (10,) or, when they change over time, (T, 10), mocap_frame_rate, gender, surface_model_type.
-Ours: fps, axes, body, cam2world, intrinsics, extras (JSON). Axis-angle in radians, metres, in the frame `axes` names.
-Files without `axes` are plain AMASS, z up, and are turned to y up. Nothing is ever pickled or unpickled.
+Ours: unimo_format, fps, axes, body, cam2world, intrinsics, extras (JSON). Axis-angle in radians, metres, in the frame
+`axes` names. Files without `axes` are plain AMASS, z up, and are turned to y up. Nothing is ever pickled or unpickled.
 """
 
 from __future__ import annotations

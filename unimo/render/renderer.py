@@ -1,4 +1,4 @@
-"""Off-screen drawing of one mesh with pyrender over EGL: lit vertex colours in, RGBA and depth out.
+"""Off-screen drawing of one mesh with pyrender over EGL: lit vertex colours in, RGBA and depth, or triangles, out.
 
 Points are in the OpenCV camera frame (x right, y down, z forward, metres); pixels have their centre at index + 0.5.
 One vertex buffer is kept and rewritten every frame, and lighting is done per vertex by `unimo.render.shading`,
@@ -76,6 +76,7 @@ class MeshRenderer:
         self._scene: Any = None
         self._primitive: Any = None
         self._camera: Any = None
+        self._face_ids: Any = None
 
     @property
     def driver(self) -> str:
@@ -136,6 +137,24 @@ class MeshRenderer:
         flags = self._pyrender.RenderFlags.RGBA | self._pyrender.RenderFlags.FLAT
         rgba, depth = self._offscreen.render(self._scene, flags=flags)
         return RenderedFrame(rgba, depth)
+
+    def face_ids(
+        self, vertices: np.ndarray, faces: np.ndarray, intrinsics: np.ndarray, height: int, width: int
+    ) -> np.ndarray:
+        """Finds which triangle stands at the centre of each pixel.
+
+        Args:
+            vertices, faces, intrinsics, height, width: see `render`.
+
+        Returns:
+            (H, W) int32 index into `faces`, -1 where there is none.
+        """
+        from unimo.render.face_ids import FaceIdPass  # it imports OpenGL
+
+        self._offscreen._platform.make_current()
+        if self._face_ids is None:
+            self._face_ids = FaceIdPass()
+        return self._face_ids.draw(vertices, faces, intrinsics, height, width)
 
     def _rewrite_buffer(self, data: np.ndarray) -> None:
         from OpenGL import GL

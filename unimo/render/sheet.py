@@ -47,13 +47,14 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def draw_skeleton(image: np.ndarray, keypoints: np.ndarray, scale: int = 1) -> np.ndarray:
+def draw_skeleton(image: np.ndarray, keypoints: np.ndarray, scale: int = 1, width: int | None = None) -> np.ndarray:
     """Draws the 22 body joints over a picture: left blue, right red, middle yellow.
 
     Args:
         image: (H, W, 3) uint8.
         keypoints: (22, 2) pixels.
         scale: the picture is enlarged this many times first.
+        width: of the lines in pixels; None takes half the scale.
     """
     canvas = Image.fromarray(image).resize((image.shape[1] * scale, image.shape[0] * scale), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(canvas)
@@ -61,5 +62,5 @@ def draw_skeleton(image: np.ndarray, keypoints: np.ndarray, scale: int = 1) -> n
     for joint, name in enumerate(JOINT_NAMES):
         color = _LEFT if name.startswith("left") else _RIGHT if name.startswith("right") else _MIDDLE
         if PARENTS[joint] >= 0:
-            draw.line([points[PARENTS[joint]], points[joint]], fill=color, width=max(1, scale // 2))
+            draw.line([points[PARENTS[joint]], points[joint]], fill=color, width=width or max(1, scale // 2))
     return np.asarray(canvas)

@@ -22,6 +22,8 @@ FLOOR_KINDS = ("plain", "checker", "planks", "cloudy")
 WALL_KINDS = ("plain", "gradient", "cloudy", "stripes", "panel")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _FLOOR, _CEILING, _BACK = 0, 1, 2
+# axis (x right, y up, z to the back) of floor, ceiling, back, left and right wall, and the wall behind the camera
+PLANE_AXES = (1, 1, 2, 0, 0, 2)
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,26 @@ class RoomView:
         color: (H, W, 3) float32 in 0..1, without shadows.
         floor_index: (N,) flat indices of the pixels that see the floor.
         floor_points: (N, 2) world x, z of those pixels, metres.
+        plane: (H*W,) uint8, which of `PLANE_AXES` each pixel sees.
+        depth: (H*W,) float32 metres along the camera's z.
+        rotation: (3, 3) camera axes to room axes, and eye: (3,) the camera in room axes.
+        positions: (6,) where the planes stand along their axes.
     """
 
     color: np.ndarray
     floor_index: np.ndarray
     floor_points: np.ndarray
+    plane: np.ndarray
+    depth: np.ndarray
+    rotation: np.ndarray
+    eye: np.ndarray
+    positions: np.ndarray
 
 
-def view_room(room: Room, cam2world: np.ndarray, intrinsics: np.ndarray, side: int, place: np.ndarray) -> RoomView:
+def view_room(
+    room: Room, cam2world: np.ndarray, intrinsics: np.ndarray, side: int, place: np.ndarray,
+    eyes: np.ndarray | None = None,
+) -> RoomView:
     """Draws the empty room.
 
     Args:
@@ -155,6 +169,8 @@ def view_room(room: Room, cam2world: np.ndarray, intrinsics: np.ndarray, side: i
         intrinsics: (3, 3) in pixels.
         side: H = W in pixels.
         place: (3,) world x, z of the person and the room's heading in radians.
+        eyes: (N, 3) world places of the camera that must be inside the room; None means this one alone, so that a wall
+            that the camera comes near to gives way to it.
     """
     u, v = _pixel_rays(side)
     focal = float(intrinsics[0, 0]) / side
@@ -165,14 +181,10 @@ def view_room(room: Room, cam2world: np.ndarray, intrinsics: np.ndarray, side: i
     offset = np.array([place[0], 0.0, place[1]])
     rays = (to_room @ cam2world[:3, :3]).astype(np.float32) @ rays
     eye = (to_room @ (cam2world[:3, 3] - offset)).astype(np.float32)
-    inside = 0.4
-    walls = (
-        (1, 0.0), (1, max(room.height, eye[1] + inside)), (2, max(room.back, eye[2] + inside)),
-        (0, -max(room.left, inside - eye[0])), (0, max(room.right, eye[0] + inside)), (2, min(-8.0, eye[2] - inside)),
-    )  # fmt: skip
-    distances = np.empty((len(walls), rays.shape[1]), np.float32)
+    positions = _plane_positions(room, eye[None] if eyes is None else (eyes - offset) @ to_room.T)
+    distances = np.empty((len(positions), rays.shape[1]), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for row, (axis, position) in enumerate(walls):
+        for row, (axis, position) in enumerate(zip(PLANE_AXES, positions, strict=True)):
             t = (position - eye[axis]) / rays[axis]
             distances[row] = np.where(t > 0, t, np.inf)
     plane = np.argmin(distances, axis=0)
@@ -185,13 +197,25 @@ def view_room(room: Room, cam2world: np.ndarray, intrinsics: np.ndarray, side: i
     floor = points[:, floor_index]
     grazing = footprint[floor_index] / np.maximum(-rays[1, floor_index], 0.05)
     color[:, floor_index] = _paint_floor(room, floor, grazing, lattice)
-    for row in range(1, len(walls)):
+    for row in range(1, len(positions)):
         index = np.flatnonzero(plane == row)
         if len(index):
             color[:, index] = _paint_wall(room, row, points[:, index], footprint[index], lattice)
     world = to_room.T[[0, 2]].astype(np.float32) @ floor + offset[[0, 2], None].astype(np.float32)
     image = _soften(np.ascontiguousarray(color.T).reshape(side, side, 3))
-    return RoomView(image, floor_index, np.ascontiguousarray(world.T))
+    return RoomView(
+        image, floor_index, np.ascontiguousarray(world.T), plane.astype(np.uint8), t, to_room @ cam2world[:3, :3],
+        to_room @ (cam2world[:3, 3] - offset), positions,
+    )  # fmt: skip
+
+
+def _plane_positions(room: Room, eyes: np.ndarray) -> np.ndarray:
+    """(6,) float32: where the planes of `PLANE_AXES` stand so that cameras at `eyes` (N, 3), room axes, are inside."""
+    inside, (low, high) = 0.4, (eyes.min(axis=0), eyes.max(axis=0))
+    return np.array([
+        0.0, max(room.height, high[1] + inside), max(room.back, high[2] + inside), -max(room.left, inside - low[0]),
+        max(room.right, high[0] + inside), min(-8.0, low[2] - inside),
+    ], np.float32)  # fmt: skip
 
 
 def _paint_floor(room: Room, points: np.ndarray, footprint: np.ndarray, lattice: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
 """Writes synthetic clips to disk, one folder a clip, on several processes; a stopped run goes on where it was.
 
 In: named world motions, a count and a seed. Out, under the output folder:
-`clips/NNNNNN/rgb.mp4` (near-lossless, full chroma), `motion.npz` (camera axes, with camera and intrinsics),
-`annotations.npz` (cam2world, intrinsics, keypoints2d, keypoints3d, mask as packed bits, depth when asked for),
-`clip.json`; `manifest.jsonl` (one line a clip) and `synth.json` (what the run was asked for).
+`clips/NNNNNN/` with the files of `unimo.synth.clip_files` (video, motion, camera, keypoints, mask, layers when asked
+for); `manifest.jsonl` (one line a clip) and `synth.json` (what the run was asked for).
 A clip's folder appears whole or not at all, and depends on its own seed alone, not on the number of workers.
 """
 
@@ -22,11 +21,10 @@ import numpy as np
 
 from unimo.errors import InputError
 from unimo.files import atomic_write
-from unimo.media.video_writer import write_video
 from unimo.motion.library import NamedMotion
-from unimo.motion.npz import save_motion
-from unimo.render.renderer import shared_renderer
-from unimo.synth.render import Clip, render_clips
+from unimo.synth.clip_files import arrays_digest, write_clip
+from unimo.synth.layers import parse_layers
+from unimo.synth.render import render_clips
 from unimo.synth.scene import SceneConfig, scene_sampler
 
 _CHUNK = 4
@@ -40,7 +38,7 @@ class _Job:
     seed: int
     folder: Path
     config: SceneConfig
-    depth: bool
+    layers: tuple[str, ...]
 
 
 def clip_seed(seed: int, index: int) -> int:
@@ -54,7 +52,7 @@ def library_digest(library: Sequence[NamedMotion]) -> str:
     digest = hashlib.sha256()
     for named in library:
         motion = named.motion
-        arrays = _digest([motion.body_pose, motion.betas, motion.global_orient, motion.transl])
+        arrays = arrays_digest([motion.body_pose, motion.betas, motion.global_orient, motion.transl])
         digest.update(json.dumps([named.name, named.subject, motion.fps, arrays]).encode())
     return digest.hexdigest()
 
@@ -67,7 +65,7 @@ def generate_clips(
     config: SceneConfig | None = None,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
-    depth: bool = False,
+    layers: Sequence[str] = (),
 ) -> Path:
     """Renders `count` clips.
 
@@ -79,26 +77,28 @@ def generate_clips(
         config: what clips look like; None takes the defaults.
         workers: processes; 1 renders in this one.
         progress: called with (finished, count).
-        depth: also store depth, (T, H, W) float16 metres.
+        layers: names from `unimo.synth.layers.LAYERS` to store as well.
 
     Returns:
         Path of `manifest.jsonl`.
 
     Raises:
-        InputError: count or workers below 1, no motion long enough, or `output` holds clips made otherwise.
+        InputError: count or workers below 1, an unknown layer, no motion long enough, or `output` holds clips made
+            otherwise.
         MissingAssetError: no EGL driver on this machine.
     """
     if count < 1 or workers < 1:
         raise InputError(f"count and workers must be at least 1, not {count} and {workers}")
+    layers = parse_layers(",".join(layers))
     output, config = Path(output), config or SceneConfig()
     folder = output / "clips"
     scene_sampler(library, config)  # refuses a library that cannot serve before anything is written
-    request = {"seed": seed, "depth": depth, "scene": asdict(config), "library": library_digest(library)}
+    request = {"seed": seed, "layers": list(layers), "scene": asdict(config), "library": library_digest(library)}
     _check_output(output, request)
     folder.mkdir(parents=True, exist_ok=True)
     for leftover in folder.glob(".*.part"):
         shutil.rmtree(leftover)
-    job = _Job(library, seed, folder, config, depth)
+    job = _Job(library, seed, folder, config, layers)
     todo = [index for index in range(count) if not (folder / _name(index) / "clip.json").is_file()]
     finished = count - len(todo)
     if progress:
@@ -146,59 +146,8 @@ def _work(indices: list[int]) -> int:
 def _make_chunk(job: _Job, indices: list[int]) -> int:
     seeds = [clip_seed(job.seed, index) for index in indices]
     for index, clip in zip(indices, render_clips(job.library, seeds, job.config), strict=True):
-        _write_clip(clip, job.folder, index, job.depth)
+        write_clip(clip, job.folder, _name(index), job.layers)
     return len(indices)
-
-
-def _write_clip(clip: Clip, folder: Path, index: int, depth: bool) -> None:
-    """Writes into a hidden folder that takes its name once it is complete."""
-    name = _name(index)
-    part = folder / f".{name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    motion = clip.motion
-    write_video(part / "rgb.mp4", clip.rgb, motion.fps, crf=4, full_chroma=True)
-    save_motion(part / "motion.npz", motion)
-    assert motion.cam2world is not None and motion.intrinsics is not None
-    arrays = {
-        "cam2world": motion.cam2world,
-        "intrinsics": motion.intrinsics,
-        "keypoints2d": clip.keypoints2d,
-        "keypoints3d": clip.keypoints3d,
-    }
-    parameters = [motion.body_pose, motion.betas, motion.global_orient, motion.transl]
-    record = {
-        "name": name,
-        "seed": clip.scene.seed,
-        "source": clip.scene.source,
-        "subject": clip.subject,
-        "start_s": round(clip.scene.start, 4),
-        "speed": round(clip.scene.speed, 4),
-        "mirrored": clip.scene.mirrored,
-        "frames": len(motion),
-        "fps": motion.fps,
-        "height_fraction": round(clip.scene.height_fraction, 4),
-        "in_frame": clip.scene.in_frame,
-        "arrays_sha256": _digest([*parameters, *arrays.values()]),
-        "rgb_sha256": _digest([clip.rgb]),
-        "driver": shared_renderer().driver,
-    }
-    arrays["mask"] = np.packbits(clip.mask, axis=-1)
-    if depth:
-        arrays["depth"] = clip.depth.astype(np.float16)
-    np.savez_compressed(part / "annotations.npz", **arrays)  # pyright: ignore[reportArgumentType]
-    (part / "clip.json").write_text(json.dumps(record))
-    target = folder / name
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(part, target)
-
-
-def _digest(arrays: Sequence[np.ndarray]) -> str:
-    """SHA-256 of the bytes of these arrays, in order."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _check_output(output: Path, request: dict) -> None:
@@ -223,6 +172,8 @@ def _difference(text: str, request: dict) -> str:
         return "this folder's record of how its clips were made is damaged"
     if "library" not in made:
         return "this folder was made by an earlier version, which did not record the motions of its clips"
+    if "layers" not in made:
+        return "this folder was made by an earlier version, whose clips have other files"
     if all(made.get(key) == value for key, value in request.items() if key != "library"):
         return "this folder holds synthetic clips made from other motions (mocap or subjects)"
     return "this folder holds synthetic clips made with another seed or configuration"

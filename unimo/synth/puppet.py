@@ -7,16 +7,22 @@ Rotations are (T, 22, 3, 3); hands are flat and the jaw closed. Metres.
 
 from __future__ import annotations
 
+from copy import copy
 from functools import lru_cache
 
 import numpy as np
 
-from unimo.body import load_body
+from unimo.body import BodyModel, load_body
+from unimo.body.decimate import decimate
 from unimo.body.names import ALL_PARENTS, JOINT_NAMES, PARENTS
+from unimo.files import atomic_write
 from unimo.render.shading import MeshTopology
-from unimo.synth.appearance import BodyRegions, body_regions
+from unimo.synth.appearance import PARTS, BodyRegions, body_regions
+from unimo.synth.cut import Cut, cut_mesh
 
 JOINTS = len(JOINT_NAMES)
+# triangles that are left of head, hands and feet in the fine mesh
+THINNED_FACES = 2400
 
 
 class Puppet:
@@ -55,6 +61,18 @@ class Puppet:
         self._top, self._bottom = int(height.argmax()), int(height.argmin())
         self.stature = float(height.max() - height.min())
         self._tips = self._find_tips(template)
+
+    @property
+    def template(self) -> np.ndarray:
+        """(V, 3) float32 resting vertices of the mean shape, clothes included; `regions.rest` is the bare body."""
+        return self._template
+
+    def dressed(self, cut: Cut) -> Puppet:
+        """This body in clothes of this cut: the same faces and joints, other resting vertices."""
+        normals = self.topology.normals(self._template[None])[0]
+        other = copy(self)
+        other._template, other._weights = cut_mesh(cut, self._template, self._weights, normals, self.regions)
+        return other
 
     def _find_tips(self, template: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """(joint, offset in its resting frame) of crown, fingertips, toes and heels: what sticks out of the joints."""
@@ -118,8 +136,25 @@ def _fold_weights(weights: np.ndarray) -> np.ndarray:
     return folded
 
 
+def _fine_mesh(body: BodyModel, regions: BodyRegions) -> tuple[np.ndarray, np.ndarray]:
+    """Like `BodyModel.low_poly`, with all vertices of trunk and limbs: colours of cloth lie on vertices.
+
+    The full mesh runs in rings round trunk and limbs, so that hems and stripes are straight; the dense head, hands and
+    feet are thinned. Kept beside the body's file.
+    """
+    path = body.path.with_name(f"{body.path.stem}_fine{THINNED_FACES}.npz")
+    if not path.is_file():
+        fixed = np.isin(regions.part, [PARTS.index(name) for name in ("trunk", "neck", "arm", "leg")])
+        target = int(fixed[body.faces].any(axis=1).sum()) + THINNED_FACES
+        index, faces = decimate(regions.rest, body.faces, target, body.vertex_regions(), fixed)
+        with atomic_write(path) as temporary:
+            np.savez(temporary, index=index, faces=faces)
+    with np.load(path, allow_pickle=False) as archive:
+        return archive["index"], archive["faces"]
+
+
 @lru_cache(maxsize=4)
-def load_puppet(name: str = "open", target_faces: int = 3000) -> Puppet:
+def load_puppet(name: str = "open", target_faces: int = 3000, fine: bool = False) -> Puppet:
     """The puppet of a body of `unimo.body`, made once a process.
 
     Pose-dependent bulges of the licensed body are left out.
@@ -127,15 +162,26 @@ def load_puppet(name: str = "open", target_faces: int = 3000) -> Puppet:
     Args:
         name: "open" or "smplx".
         target_faces: size of the low-polygon mesh.
+        fine: takes the mesh for clothes instead, about 5000 vertices.
 
     Raises:
         MissingAssetError: the licensed body is asked for and its file is not there.
     """
     body = load_body(name)  # type: ignore[arg-type]
-    index, faces = body.low_poly(target_faces)
     with np.load(body.path, allow_pickle=False) as archive:
         template, directions = archive["v_template"].astype(np.float64), archive["shapedirs"][..., :10]
         regressor, weights = archive["J_regressor"].astype(np.float64), archive["weights"].astype(np.float64)
     joint_directions = np.einsum("jv,vcs->jcs", regressor, directions.astype(np.float64))
-    return Puppet(name, template[index], directions[index], weights[index], faces, regressor @ template,
-                  joint_directions)
+    joints = regressor @ template
+    index, faces = _fine_mesh(body, body_regions(template, weights, joints)) if fine else body.low_poly(target_faces)
+    return Puppet(name, template[index], directions[index], weights[index], faces, joints, joint_directions)
+
+
+@lru_cache(maxsize=2)
+def dressed_puppet(name: str, cut: Cut) -> Puppet:
+    """The fine mesh of a body in clothes; all cuts share its faces.
+
+    Raises:
+        MissingAssetError: the licensed body is asked for and its file is not there.
+    """
+    return load_puppet(name, fine=True).dressed(cut)

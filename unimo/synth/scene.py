@@ -21,16 +21,26 @@ from unimo.errors import ConfigError
 from unimo.motion.library import NamedMotion
 from unimo.motion.motion import Motion
 from unimo.render.shading import Vector
-from unimo.synth.appearance import Appearance, sample_appearance
+from unimo.synth.appearance import Appearance, sample_appearance, vertex_colors
 from unimo.synth.background import Room, list_images, room_colors, sample_room
-from unimo.synth.camera import CameraPath, Framing, frame_person
-from unimo.synth.puppet import Puppet, load_puppet
+from unimo.synth.camera import CAMERA_KINDS, CameraPath, Framing, place_camera
+from unimo.synth.cut import Cut
+from unimo.synth.garments import outfit_colors
+from unimo.synth.puppet import Puppet, dressed_puppet, load_puppet
+from unimo.synth.wardrobe import Outfit, sample_outfit
 from unimo.synth.windows import Window, WindowSampler
 
 # Seeds of training clips start at 0; those of validation clips start here, so that no clip is ever in both.
 VALIDATION_SEED = 1_000_000_000
 
+LOOK_KINDS = ("basic", "varied")
+
+# what is drawn for a scene, each from a stream of its own: a new kind goes to the end and changes none of the others
+_STREAMS = ("motion", "looks", "camera", "outfit", "noise", "tracks")
+
 _ATTEMPTS = 12
+# what hair and skirts stand out from the outline that is framed, as a share of the side
+CLOTHES_MARGIN = 0.02
 # a person who walks away may shrink to this share of the smallest wanted height
 FARTHEST_SHARE = 0.8
 
@@ -57,6 +67,11 @@ class SceneConfig:
         shape_limit: betas are clipped to this.
         rarity: 0 draws motions by duration, 1 gives every subject the same share.
         images: folder of background pictures, or None for rooms only.
+        looks: "basic" (plain colours) or "varied" (the named looks of `unimo.synth.wardrobe`).
+        camera: "default" (a slow move now and then), "still", "pan", "orbit", or "mixed" (one of these by the seed).
+        motion_blur: share of the time between two frames in which the shutter is open, 0 for none.
+        sensor_noise: standard deviation of the noise in grey levels of 255, 0 for none.
+        tracks: points followed through a clip.
     """
 
     side: int = 128
@@ -76,6 +91,11 @@ class SceneConfig:
     shape_limit: float = 2.0
     rarity: float = 0.0
     images: str | None = None
+    looks: str = "basic"
+    camera: str = "default"
+    motion_blur: float = 0.0
+    sensor_noise: float = 0.0
+    tracks: int = 64
 
     def __post_init__(self) -> None:
         if self.side < 16 or self.frames < 1 or self.fps <= 0:
@@ -86,6 +106,21 @@ class SceneConfig:
                 raise ConfigError(f"{name} must be a range 0 < low <= high, not {low:g}..{high:g}")
         if not 0 <= self.margin < 0.4:
             raise ConfigError(f"margin must be in 0..0.4, not {self.margin:g}")
+        for name, known in (("looks", LOOK_KINDS), ("camera", (*CAMERA_KINDS, "mixed"))):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
+        if not 0 <= self.motion_blur <= 1:
+            raise ConfigError(f"motion_blur must be in 0..1, not {self.motion_blur:g}")
+        if not 0 <= self.sensor_noise <= 64:
+            raise ConfigError(f"sensor_noise must be in 0..64 grey levels, not {self.sensor_noise:g}")
+        if self.tracks < 1:
+            raise ConfigError(f"tracks must be at least 1, not {self.tracks}")
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Random numbers of one kind for one scene: "motion", "looks", "camera", "outfit", "noise" or "tracks"."""
+    children = np.random.SeedSequence(seed).spawn(len(_STREAMS))
+    return np.random.Generator(np.random.PCG64(children[_STREAMS.index(name)]))
 
 
 @dataclass(frozen=True)
@@ -122,6 +157,9 @@ class Scene:
         in_frame: the whole movement is inside the picture.
         side: height and width of the picture in pixels.
         images: pictures that may replace the room.
+        config: what was asked for.
+        camera_kind: one of `unimo.synth.camera.CAMERA_KINDS`.
+        text: what the source motion shows, in words; empty when nobody said.
     """
 
     seed: int
@@ -137,13 +175,44 @@ class Scene:
     in_frame: bool
     side: int
     images: tuple[str, ...]
+    config: SceneConfig
+    camera_kind: str
+    text: str
 
     @cached_property
     def looks(self) -> Looks:
         """Who stands in which room and light; drawn when first asked for, since motion alone needs none of it."""
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(self.seed).spawn(2)[1]))
+        rng = stream(self.seed, "looks")
         room = sample_room(rng, self.images)
         return Looks(sample_appearance(rng, room_colors(room)), room, _sample_lamp(rng))
+
+    @cached_property
+    def outfit(self) -> Outfit | None:
+        """What the person wears when looks are varied; None when they are basic (`looks.appearance`)."""
+        if self.config.looks == "basic":
+            return None
+        return sample_outfit(stream(self.seed, "outfit"), room_colors(self.looks.room))
+
+    @property
+    def look(self) -> str:
+        """The name of the look: "basic" or one of `unimo.synth.wardrobe.LOOKS`."""
+        return self.outfit.look if self.outfit else "basic"
+
+    @property
+    def cut(self) -> Cut | None:
+        """How clothes and hair move the mesh; None when they do not."""
+        return self.outfit.cut if self.outfit else None
+
+    @property
+    def puppet(self) -> Puppet:
+        """The mesh of the person, clothes included."""
+        return dressed_puppet(self.motion.body, self.outfit.cut) if self.outfit else load_puppet(self.motion.body)
+
+    def vertex_colors(self) -> np.ndarray:
+        """Plain (unlit) colours of the vertices of `puppet`, (V, 3) float32 in 0..1."""
+        if self.outfit is None:
+            return vertex_colors(self.looks.appearance, self.puppet.regions)
+        return outfit_colors(self.outfit, self.puppet.regions, self.puppet.template)
 
 
 class SceneSampler:
@@ -152,27 +221,31 @@ class SceneSampler:
     def __init__(self, library: Sequence[NamedMotion], config: SceneConfig) -> None:
         self.library, self.config = library, config
         self._puppet = load_puppet(config.body)
+        if config.looks == "varied":  # built once here, before workers would each build it
+            load_puppet(config.body, fine=True)
         seconds = (config.frames - 1) / config.fps
         self._windows = WindowSampler(library, seconds, config.speed, config.rarity)
         self._images = list_images(Path(config.images)) if config.images else ()
         self._framing = Framing(
             focal=config.focal, height_fraction=config.height_fraction, pitch=np.radians(config.pitch_degrees),
-            roll=np.radians(config.roll_degrees), camera_height=config.camera_height, margin=config.margin,
+            roll=np.radians(config.roll_degrees), camera_height=config.camera_height,
+            margin=config.margin + (CLOTHES_MARGIN if config.looks == "varied" else 0.0),
             move_chance=0.0 if config.images else config.camera_moves,
         )  # fmt: skip
 
     def sample(self, seed: int) -> Scene:
         """The scene of one seed."""
         config, puppet = self.config, self._puppet
-        movement = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed).spawn(1)[0]))
+        movement = stream(seed, "motion")
         betas = np.clip(movement.normal(size=10) * config.shape_scale, -config.shape_limit, config.shape_limit)
         betas = betas.astype(np.float32).astype(np.float64)
+        kind = self._camera_kind(seed)
         rest, stature = puppet.rest_joints(betas), puppet.stature_of(betas)
         for _ in range(_ATTEMPTS):  # a window that cannot be framed well makes way for another
             window = self._windows.draw(movement, config.frames, config.mirror)
             world, places, pelvis = _stand(window, puppet, rest)
             outline = puppet.outline(world, places) + pelvis[:, None]
-            camera = frame_person(movement, outline, stature, self._framing)
+            camera = place_camera(movement, outline, stature, self._framing, kind)
             if camera.fits and camera.height_fraction >= FARTHEST_SHARE * config.height_fraction[0]:
                 break
         motion, keypoints3d = self._in_camera(window, world[:, 0], places, pelvis, rest, betas, camera)
@@ -181,8 +254,15 @@ class SceneSampler:
             seed=seed, source=window.name, subject=window.subject, start=window.start, speed=window.speed,
             mirrored=window.mirrored, motion=motion, keypoints3d=keypoints3d.astype(np.float32),
             keypoints2d=((camera.focal * flat + 0.5) * config.side).astype(np.float32),
-            height_fraction=camera.height_fraction, in_frame=camera.fits, side=config.side, images=self._images,
+            height_fraction=camera.height_fraction, in_frame=camera.fits, side=config.side,
+            images=() if kind in ("pan", "orbit") else self._images,  # a photograph stands still
+            config=config, camera_kind=kind, text=window.text,
         )  # fmt: skip
+
+    def _camera_kind(self, seed: int) -> str:
+        if self.config.camera != "mixed":
+            return self.config.camera
+        return CAMERA_KINDS[stream(seed, "camera").integers(len(CAMERA_KINDS))]
 
     def _in_camera(
         self, window: Window, root: np.ndarray, places: np.ndarray, pelvis: np.ndarray, rest: np.ndarray,

@@ -28,6 +28,7 @@ class Window:
         betas: (10,) shape of the source.
         body: body of the source.
         start: seconds into the source; speed: source seconds a second; mirrored: left and right are exchanged.
+        text: what the source shows, in words; empty when nobody said.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Window:
     start: float
     speed: float
     mirrored: bool
+    text: str
 
 
 class WindowSampler:
@@ -97,7 +99,7 @@ class WindowSampler:
         pelvis = path + load_puppet(motion.body).rest_joints(betas)[0]
         if mirrored:
             pose, pelvis = mirror_axis_angles(pose), pelvis * MIRROR
-        return Window(entry.name, entry.subject, pose, pelvis, betas, motion.body, start, speed, mirrored)
+        return Window(entry.name, entry.subject, pose, pelvis, betas, motion.body, start, speed, mirrored, entry.text)
 
 
 def _slerp(first: np.ndarray, second: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -1,18 +1,20 @@
 """Training of the transformer: cross-entropy on target tokens of the two tasks, and steps that only read.
 
-In: a `TokenPack` of clips that frozen tokenizers have turned to ids. Out: a trained `UniMoTransformer`.
+In: a `TokenSource` of clips that frozen tokenizers have turned to ids. Out: a trained `UniMoTransformer`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ar_model import ARConfig, ARLoss, SequenceLayout, UniMoTransformer
-from unimo.data.tokens import TokenPack
+from unimo.data.tokens import TokenPack, TokenSource
 from unimo.training.code_start import start_from_codes
 from unimo.training.config import OptimizationConfig
 from unimo.training.keypoints import KeypointHead, keypoint_targets
@@ -91,7 +93,7 @@ class ArTask:
     def __init__(
         self,
         config: ArTrainingConfig,
-        train: TokenPack,
+        train: TokenSource,
         validation: TokenPack,
         model: UniMoTransformer | None = None,
         device: str = "cpu",
@@ -107,16 +109,15 @@ class ArTask:
         if codes is not None:
             start_from_codes(self.shipped, *codes, config.optimization.seed)
         self.model: nn.Module = nn.ModuleDict({"transformer": self.shipped})
-        _, latent_frames, height, width = train.visual_ids.shape
         self.layouts = {
-            task: SequenceLayout(
-                task, latent_frames, height, width, train.motion_ids.shape[1], motion_layout=config.model.motion_layout
-            )
+            task: SequenceLayout(task, *train.grid, train.frames, motion_layout=config.model.motion_layout)
             for task in TASKS
         }
+        self.canonical_focal = canonical_focal
         self.keypoints: KeypointHead | None = None
         if data.keypoint_weight:
-            self.points = keypoint_targets(torch.from_numpy(train.features), canonical_focal, latent_frames)
+            # of a pack all at once; of shards step by step
+            self._pack_points = self._points_of(train) if isinstance(train, TokenPack) else None
             self.keypoints = KeypointHead(config.model.dim).to(device)
             self.model["keypoints"] = self.keypoints
 
@@ -126,50 +127,68 @@ class ArTask:
         if step < data.reading_steps or (data.reading_every and step % data.reading_every == 0):
             return self._reading_batch(rng)
         size = self.config.optimization.batch_size
-        rows = rng.integers(len(self.train), size=size)
+        names, clips = self.train.draw(rng, size)
         half = (size + step % 2) // 2
-        parts = {"v2m": rows[:half], "i2vm": rows[half:]} if len(set(data.tasks)) > 1 else {data.tasks[0]: rows}
-        batch: Batch = {"names": rows.tolist()}
+        both = {"v2m": slice(0, half), "i2vm": slice(half, size)}
+        parts = both if len(set(data.tasks)) > 1 else {data.tasks[0]: slice(0, size)}
+        batch: Batch = {"names": names}
         for task, part in parts.items():
-            if len(part):
-                batch[task] = self._sequences(task, self.train, part, rng)
-        return batch
+            if len(names[part]):
+                batch[task] = self._sequences(task, clips.rows(part), rng)
+        return batch | self._points(names, clips, len(batch["v2m"][0]) if "v2m" in batch else 0)
 
     def _reading_batch(self, rng: np.random.Generator) -> Batch:
         data, layout = self.config.data, self.layouts["v2m"]
-        rows = rng.integers(len(self.train), size=data.reading_batch)
+        names, clips = self.train.draw(rng, data.reading_batch)
         frames = rng.choice(layout.frames, size=min(data.reading_frames, layout.frames), replace=False)
-        sequences = self._sequences("v2m", self.train, rows, rng, all_foreign=True)
-        return {"names": rows.tolist(), "v2m": sequences, "keep": layout.reading_positions(sorted(frames.tolist()))}
+        sequences = self._sequences("v2m", clips, rng, all_foreign=True)
+        keep = layout.reading_positions(sorted(frames.tolist()))
+        return {"names": names, "v2m": sequences, "keep": keep, **self._points(names, clips, len(names))}
+
+    def _points(self, names: list[Any], clips: TokenPack, count: int) -> dict[str, Tensor]:
+        """Where the joints are in the first `count` clips, when that is asked for."""
+        if self.keypoints is None or not count:
+            return {}
+        pack = self._pack_points
+        return {"points": self._points_of(clips.rows(slice(0, count))) if pack is None else pack[names[:count]]}
+
+    def _points_of(self, clips: TokenPack) -> Tensor:
+        return keypoint_targets(torch.from_numpy(clips.features), self.canonical_focal, clips.grid[0])
+
+    def position(self) -> dict[str, Any]:
+        """Where the training clips have been drawn to."""
+        return self.train.position()
+
+    def go_to(self, position: Mapping[str, Any]) -> None:
+        """Draws training clips from `position` on."""
+        self.train.go_to(position)
 
     def _sequences(
-        self, task: str, pack: TokenPack, rows: np.ndarray, rng: np.random.Generator, all_foreign: bool = False
+        self, task: str, clips: TokenPack, rng: np.random.Generator, all_foreign: bool = False
     ) -> tuple[Tensor, Tensor]:
         """(noisy input tokens, labels), both (B,N); with `all_foreign` no motion frame at the input is the clip's."""
         data, model, layout = self.config.data, self.config.model, self.layouts[task]
-        visual, motion, labels = self._clean(task, pack, rows)
+        visual, motion, labels = self._clean(task, clips)
         visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
         motion = _with_noise(motion, data.motion_noise, model.motion_ids, rng)
         if task == "v2m":
-            shares = np.ones((len(rows), 1, 1)) if all_foreign else data.frame_noise * rng.random((len(rows), 1, 1))
-            motion = self._with_foreign_frames(motion, shares, pack, rng)
+            shares = np.ones((len(clips), 1, 1)) if all_foreign else data.frame_noise * rng.random((len(clips), 1, 1))
+            motion = self._with_foreign_frames(motion, shares, rng)
         return layout.build(visual, motion).to(self.device), labels.to(self.device)
 
-    def _with_foreign_frames(
-        self, motion: Tensor, shares: np.ndarray, pack: TokenPack, rng: np.random.Generator
-    ) -> Tensor:
+    def _with_foreign_frames(self, motion: Tensor, shares: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Replaces whole frames, about `shares (B,1,1)` of them: in half of the clips by random codes, in the others by
         those of another clip, which no look at the codes alone gives away."""
         replaced = rng.random((*motion.shape[:2], 1)) < shares
-        others = pack.motion_ids[rng.integers(len(pack), size=len(motion))].astype(np.int64)
+        others = self.train.foreign(rng, len(motion)).astype(np.int64)
         noise = rng.integers(self.config.model.motion_ids, size=motion.shape)
         foreign = np.where(rng.random((len(motion), 1, 1)) < 0.5, others, noise)
         return torch.where(torch.from_numpy(replaced), torch.from_numpy(foreign), motion)
 
-    def _clean(self, task: str, pack: TokenPack, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def _clean(self, task: str, clips: TokenPack) -> tuple[Tensor, Tensor, Tensor]:
         """Visual ids (B,K,h,w), motion ids (B,T,36) and the tokens (B,N) of clips."""
-        visual = torch.from_numpy(pack.visual_ids[rows].astype(np.int64))
-        motion = torch.from_numpy(pack.motion_ids[rows].astype(np.int64))
+        visual = torch.from_numpy(clips.visual_ids.astype(np.int64))
+        motion = torch.from_numpy(clips.motion_ids.astype(np.int64))
         return visual, motion, self.layouts[task].build(visual, motion)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -188,9 +207,9 @@ class ArTask:
         result = self.shipped.loss_of(self.shipped.norm(streams[-1]), layout, inputs, labels, keep, self.config.z_loss)
         total, numbers = result.total, _numbers(task, result)
         if task == "v2m" and self.keypoints is not None:
-            data, rows = self.config.data, batch["names"][: len(inputs)]
+            data = self.config.data
             seen = streams[data.keypoint_layer - 1][:, layout.visual_positions.to(self.device)]
-            found, more = self.keypoints.loss(seen, self.points[rows], layout.height, layout.width)
+            found, more = self.keypoints.loss(seen, batch["points"], layout.height, layout.width)
             total = total + data.keypoint_weight * found
             numbers |= {f"v2m.{key}": value for key, value in more.items()}
         return total, numbers
@@ -201,11 +220,12 @@ class ArTask:
         totals: dict[str, float] = {}
         at_once = max(1, _VALIDATION_TOKENS // self.layouts["v2m"].num_tokens)
         for chunk in np.array_split(rows, max(1, len(rows) // at_once)):
+            clips = self.validation.rows(chunk)
             for task, layout in self.layouts.items():
-                tokens = self._clean(task, self.validation, chunk)[2].to(self.device)
+                tokens = self._clean(task, clips)[2].to(self.device)
                 self._add(totals, _numbers(task, self.shipped.loss(tokens, layout)), chunk)
             rng = step_generator(self.config.optimization.seed, int(chunk[0]), stream=1)
-            visual, motion, labels = self._clean("v2m", self.validation, chunk)
+            visual, motion, labels = self._clean("v2m", clips)
             noise = _with_noise(motion, 1.0, self.config.model.motion_ids, rng)
             inputs = self.layouts["v2m"].build(visual, noise).to(self.device)
             read = self.shipped.loss(inputs, self.layouts["v2m"], labels=labels.to(self.device)).motion

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from unimo.bundle import BundleInfo, load_bundle, load_motion_tokenizer, save_bu
 from unimo.data.latents import build_latents
 from unimo.data.pack import build_pack
 from unimo.data.tokens import TokenPack, tokenize_pack
-from unimo.errors import InputError, MissingAssetError
+from unimo.errors import InputError, MissingAssetError, counted
 from unimo.evaluation.constant_pose import fit_constant_pose
 from unimo.motion.features import from_features
 from unimo.motion.library import MotionLibrary
@@ -33,7 +34,9 @@ from unimo.training.diffusion_decoder import DiffusionClips, DiffusionDecoderTas
 from unimo.training.motion_pool import MotionDataConfig, MotionWindows
 from unimo.training.motion_report import draw_curve, draw_reconstructions
 from unimo.training.motion_tokenizer import MotionTokenizerTask
+from unimo.training.needs import READS, looked_for, missing_parts, training_command
 from unimo.training.probe import ProbeConfig, ProbeTask
+from unimo.training.shard_source import open_shards, shard_sources
 from unimo.training.studies import ar_study, motion_study
 from unimo.training.sweep import Study
 from unimo.training.visual_tokenizer import VisualTokenizerTask
@@ -57,8 +60,9 @@ class Chain(WorkFolder):
         """Runs the stages in order.
 
         Raises:
-            InputError: a stage's input is missing, or a subject is both trained on and validated.
+            InputError: as `check`, or a subject is both trained on and validated.
         """
+        self.check(stages)
         parallel.start()
         for stage in stages:
             if parallel.world_size() > 1 and stage == "motion-tokenizer":
@@ -67,6 +71,24 @@ class Chain(WorkFolder):
                 getattr(self, "stage_" + stage.replace("-", "_"))()
             parallel.wait()
             self.progress(stage, 1.0, "done")
+
+    def check(self, stages: Sequence[str]) -> None:
+        """Looks for all trained parts that stages read, before hours of rendering.
+
+        Raises:
+            InputError: parts are missing that no stage before trains; the message holds the commands that train them.
+                Or a stage has begun on the tokens of other tokenizers.
+        """
+        config = self.config
+        if missing := missing_parts(stages, self.has):
+            what = f"{' and '.join(missing)} must be trained in the work folder first; nothing was rendered"
+            fix = [*(training_command(part, config) for part in missing), "then this command again"]
+            if stages[-1] in PARTS:  # a sweep starts from fresh weights
+                fix[-1] += ", or add --start-from BUNDLE for the parts of a bundle, such as mini"
+            raise InputError(what, looked_for(missing, config.work), "\n       ".join(fix))
+        for stage in stages:
+            if stage in READS and stage in (*PARTS, "probe") and not set(READS[stage]) & set(stages):
+                self._check_tokens(stage)
 
     def libraries(self, stage: str, speed: float, frames: int | None = None) -> tuple[MotionLibrary, MotionLibrary]:
         """Training and validation motions on the open body, long enough for a window.
@@ -84,7 +106,8 @@ class Chain(WorkFolder):
         if config.validation_mocap:
             validation = read(config.validation_mocap)
             if shared := sorted(set(train.subjects) & set(validation.subjects)):
-                what = f"{len(shared)} subjects are in both training and validation motions: {', '.join(shared[:8])}"
+                subjects = f"{counted(len(shared), 'subject')} {'is' if len(shared) == 1 else 'are'}"
+                what = f"{subjects} in both training and validation motions: {', '.join(shared[:8])}"
                 raise InputError(what, ", ".join(map(str, config.validation_mocap)), "give motions of other subjects")
         else:  # split before short motions go, or every window length would have a split of its own
             train, validation = hold_out(train)
@@ -209,15 +232,23 @@ class Chain(WorkFolder):
         self._train("probe", task, optimization)
 
     def stage_ar(self) -> None:
-        """Trains the transformer on the token packs."""
-        config = self._training_config("ar")
+        """Trains the transformer on the token packs, or on token shards."""
+        config, shards = self._training_config("ar"), self.config.shards
         self._note_tokens("ar")
-        task = ArTask(
-            config, self.tokens("train"), self.tokens("validation"), device=self.config.device,
-            canonical_focal=self.settings.canonical_focal,
-            codes=(self._codes(), self.motion_tokenizer().quantizer.codebook),
-        )  # fmt: skip
-        self._train("ar", task, config.optimization, config)
+        with ExitStack() as stack:
+            if shards is None:
+                train, validation = self.tokens("train"), self.tokens("validation")
+            else:
+                opened = open_shards(shards, self.config.validation_shards, self.settings, self._tokenizers_hash())
+                seed, clips = config.optimization.seed, config.data.validation_clips
+                train, validation = shard_sources(*opened, seed, self.config.workers, clips)
+                stack.enter_context(closing(train))
+            task = ArTask(
+                config, train, validation, device=self.config.device,
+                canonical_focal=self.settings.canonical_focal,
+                codes=(self._codes(), self.motion_tokenizer().quantizer.codebook),
+            )  # fmt: skip
+            self._train("ar", task, config.optimization, config)
 
     def motion_study(self) -> Study:
         """Ablations of the motion tokenizer, on the mocap of this chain."""

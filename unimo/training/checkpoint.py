@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -32,15 +34,19 @@ def save_checkpoint(
     model: nn.Module,
     average: dict[str, Tensor],
     optimizer: Optimizers,
+    position: Mapping[str, Any] | None = None,
     keep: int = 2,
 ) -> Path:
-    """Writes the state after `step` steps and `elapsed` seconds; removes all but the newest `keep` files."""
+    """Writes the state after `step` steps and `elapsed` seconds; removes all but the newest `keep` files.
+
+    `position` is that of the data, JSON, when it has one apart from the step.
+    """
     tensors = {f"model.{key}": value for key, value in model.state_dict().items()}
     tensors |= {f"average.{key}": value for key, value in average.items()}
     for index, state in optimizer.state().items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
     path = folder / f"step_{step:08d}.safetensors"
-    meta = {"step": json.dumps(step), "elapsed": json.dumps(elapsed)}
+    meta = {"step": json.dumps(step), "elapsed": json.dumps(elapsed), "position": json.dumps(position or {})}
     with atomic_write(path) as temporary:
         save_file({key: value.detach().contiguous().clone() for key, value in tensors.items()}, temporary, meta)
     for old in checkpoint_paths(folder)[:-keep]:
@@ -50,8 +56,8 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, model: nn.Module, average: dict[str, Tensor], optimizer: Optimizers
-) -> tuple[int, float]:
-    """Restores everything `save_checkpoint` wrote; returns (step, elapsed seconds).
+) -> tuple[int, float, dict[str, Any]]:
+    """Restores everything `save_checkpoint` wrote; returns (step, elapsed seconds, position of the data).
 
     Raises:
         CheckpointError: the file is damaged or belongs to another model.
@@ -87,4 +93,4 @@ def load_checkpoint(
     except ValueError as error:
         what = f"the checkpoint trained other parameters than this run does: {error}"
         raise CheckpointError(what, str(path), "train into another folder with --start-from") from error
-    return json.loads(meta["step"]), json.loads(meta["elapsed"])
+    return json.loads(meta["step"]), json.loads(meta["elapsed"]), json.loads(meta.get("position", "{}"))

@@ -24,7 +24,7 @@ from unimo.training import parallel
 from unimo.training.checkpoint import checkpoint_paths, load_checkpoint, save_checkpoint
 from unimo.training.config import OptimizationConfig
 from unimo.training.optimizer import Optimizers
-from unimo.training.task import Task
+from unimo.training.task import Positioned, Task
 
 Progress = Callable[[float, dict[str, Any]], None]
 _MAX_SKIPPED = 20
@@ -78,7 +78,9 @@ class Trainer:
         self.step, self.elapsed, self._skipped = 0, 0.0, 0
         saved = checkpoint_paths(self.folder)
         if resume and saved:
-            self.step, self.elapsed = load_checkpoint(saved[-1], task.model, self.average, self.optimizer)
+            self.step, self.elapsed, position = load_checkpoint(saved[-1], task.model, self.average, self.optimizer)
+            if isinstance(task, Positioned):
+                task.go_to(position)
 
     def run(self) -> dict[str, float]:
         """Trains to the end of the budget, validates, saves; returns the last validation's metrics.
@@ -113,7 +115,8 @@ class Trainer:
     def save(self) -> None:
         """Writes a checkpoint of this moment."""
         if parallel.rank() == 0:
-            save_checkpoint(self.folder, self.step, self.elapsed, self.task.model, self.average, self.optimizer)
+            task, position = self.task, self.task.position() if isinstance(self.task, Positioned) else None
+            save_checkpoint(self.folder, self.step, self.elapsed, task.model, self.average, self.optimizer, position)
 
     def _fraction(self) -> float:
         by_time = self.elapsed / (60 * self.config.minutes) if self.config.minutes else 0.0

@@ -147,7 +147,8 @@ def change(config: type[Any], base: Path, ablation: Ablation, overrides: Sequenc
     Raises:
         ConfigError: it does not fit the base configuration.
     """
-    return load_config(config, _merged(read_yaml(base), ablation.change), overrides)
+    where = f"{base} with the changes of an ablation"
+    return load_config(config, _merged(read_yaml(base), ablation.change), overrides, where)
 
 
 def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
-"""What the loop asks of a model's training task: batches that depend on the step alone, a loss, a validation."""
+"""What the loop asks of a model's training task: batches that a resumed run sees again, a loss, a validation."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor, nn
@@ -13,7 +14,11 @@ Batch = dict[str, Any]
 
 
 class Task(Protocol):
-    """One model's training. `batch(step)` is a pure function of seed and step, so a resumed run sees the same data."""
+    """One model's training.
+
+    `batch(step)` is a pure function of seed and step, so a resumed run sees the same data; what depends on the batches
+    before it as well is `Positioned`.
+    """
 
     name: str
     model: nn.Module
@@ -33,6 +38,23 @@ class Task(Protocol):
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Metrics of `model` (the averaged weights when there are any) on fixed validation data."""
+        ...
+
+
+@runtime_checkable
+class Positioned(Protocol):
+    """A task whose clips come in a stream: its position is part of checkpoints."""
+
+    def position(self) -> dict[str, Any]:
+        """Where the stream is, as JSON; the same in every process."""
+        ...
+
+    def go_to(self, position: Mapping[str, Any]) -> None:
+        """Goes on where `position` was asked for.
+
+        Raises:
+            CheckpointError: it is a position in another stream.
+        """
         ...
 
 

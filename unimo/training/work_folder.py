@@ -7,6 +7,7 @@ from the bundle that the training starts from.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +19,13 @@ from safetensors.torch import load_file, save_file
 from ar_model import ARConfig, UniMoTransformer
 from motion_tokenizer import MotionVQVAE
 from unimo.assets import config_path
-from unimo.bundle import COMPONENTS, BundleSettings, load_bundle
+from unimo.bundle import COMPONENTS, Bundle, BundleSettings, load_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.latents import LatentPack
 from unimo.data.pack import ClipPack
+from unimo.data.token_shards import Preparation
 from unimo.data.tokens import TokenPack, weights_hash
-from unimo.errors import CheckpointError, InputError
+from unimo.errors import CheckpointError, InputError, MissingAssetError
 from unimo.files import atomic_write
 from unimo.synth.scene import SceneConfig
 from unimo.training import parallel
@@ -67,6 +69,7 @@ PARTS = {
 }  # fmt: skip
 
 Progress = Callable[[str, float, str], None]
+_MAKE = "add {} to --stages of tools/train_mini.py, before this stage"
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,12 @@ class ChainConfig:
             what the bundle lacks starts afresh. Tokenizers that were not trained in the work folder are taken from it
             too. The transformer then skips its first reading steps; those of `reading_every` stay. Of a transformer
             of the other motion layout all but the parts that write motion is taken, and nothing is skipped.
-        workers: rendering processes and tokenising threads.
+        workers: rendering processes, tokenising threads, and threads of each process that read shards.
         device: of the training stages.
+        shards: prepared folder whose token shards the transformer learns, instead of a pack of clips rendered here. The
+            tokenizers, when they are neither trained here nor in `start_from`, are those of the bundle that made it.
+        validation_shards: prepared folder whose tokens are validated; by default those of the split "validation" of
+            `shards`.
     """
 
     mocap: Sequence[Path]
@@ -103,6 +110,8 @@ class ChainConfig:
     start_from: str | None = None
     workers: int = 2
     device: str = "cpu"
+    shards: Path | None = None
+    validation_shards: Path | None = None
 
 
 class WorkFolder:
@@ -126,10 +135,11 @@ class WorkFolder:
         """
         path = self.config.work / f"tokens_{name}.npz"
         if not path.is_file():
-            raise InputError("there are no tokens yet", str(path), "run the stage tokens first")
+            raise InputError("there are no tokens yet", str(path), _MAKE.format("tokens"))
         tokens = TokenPack.load(path)
         if tokens.tokenizers != self._tokenizers_hash():
-            raise InputError("the tokenizers were trained on after the tokens were made", str(path), "run tokens again")
+            what = "the tokenizers were trained on after the tokens were made"
+            raise InputError(what, str(path), _MAKE.format("tokens"))
         return tokens
 
     def latents(self, name: str) -> LatentPack:
@@ -142,7 +152,7 @@ class WorkFolder:
         latents = LatentPack(folder)
         if latents.tokenizer != weights_hash(self.continuous_tokenizer()):
             what = "the continuous tokenizer was trained on after the latents were made"
-            raise InputError(what, str(folder), "run latents again")
+            raise InputError(what, str(folder), _MAKE.format("latents"))
         return latents
 
     def _codes(self) -> torch.Tensor:
@@ -175,7 +185,9 @@ class WorkFolder:
         """Raises InputError when a stage was trained on the tokens of other tokenizers."""
         note = self.config.work / stage / "tokenizers.txt"
         if note.is_file() and note.read_text() != self._made_from(stage):
-            raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), "move it away")
+            kept = shlex.quote(str(note.parent))
+            fix = f"mv {kept} {kept}_before, or another --work; then this command again"
+            raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), fix)
 
     def _note_tokens(self, stage: str) -> None:
         """Checks, and notes which tokenizers a stage is trained on."""
@@ -210,7 +222,8 @@ class WorkFolder:
         `finish` is called on the trained weights before they are written.
         """
         if self._in_start(stage):
-            earlier, shipped = self._bundled(stage), task.shipped
+            earlier = load_bundle(str(self.config.start_from)).component(PARTS[stage].component)
+            shipped = task.shipped
             transformer = isinstance(shipped, UniMoTransformer)
             try:
                 state = fitting_state(shipped, earlier) if transformer else earlier.state_dict()
@@ -237,8 +250,8 @@ class WorkFolder:
         return metrics
 
     def has(self, stage: str) -> bool:
-        """Whether the part of a stage was trained here, or comes with the bundle that training starts from."""
-        return (self.config.work / f"{stage}.safetensors").is_file() or self._in_start(stage)
+        """Whether the part of a stage was trained here, or comes with a bundle."""
+        return (self.config.work / f"{stage}.safetensors").is_file() or self._bundle_of(stage) is not None
 
     def _in_start(self, stage: str) -> bool:
         """Whether training starts from a bundle that has the part of a stage."""
@@ -259,16 +272,20 @@ class WorkFolder:
         )
         return earlier.motion_layout == model.motion_layout
 
-    def _bundled(self, stage: str) -> Any:
-        """The part of the bundle `start_from` that a stage trains."""
-        return load_bundle(str(self.config.start_from)).component(PARTS[stage].component)
+    def _bundle_of(self, stage: str) -> str | None:
+        """The bundle that a part comes with unless it was trained here; tokenizers also with the one of `shards`."""
+        if self._in_start(stage):
+            return self.config.start_from
+        if self.config.shards is None or stage not in ("motion-tokenizer", "visual-tokenizer"):
+            return None
+        return Preparation.of(self.config.shards).bundle
 
     def _trained(self, stage: str) -> Any:
         part, path = PARTS[stage], self.config.work / f"{stage}.safetensors"
-        if not path.is_file() and self._in_start(stage):
-            return self._bundled(stage)
+        if not path.is_file() and (bundle := self._bundle_of(stage)):
+            return _open_bundle(bundle, self.config.shards).component(part.component)
         if not path.is_file():
-            raise InputError(f"the stage {stage} has not been trained yet", str(path), f"run the stage {stage} first")
+            raise InputError(f"{stage} has not been trained yet", str(path), _MAKE.format(stage))
         config = load_config(part.config_class, self.config.work / stage / "config.json")
         model = part.model_class(config.model)
         load_strictly(model, load_file(path), path)
@@ -285,6 +302,17 @@ class WorkFolder:
         path = self.config.work / stage / "config.json"
         kept = json.loads(path.read_text()) if path.is_file() else {}
         return {key: value for key, value in kept.items() if key != "model"}
+
+
+def _open_bundle(name: str, shards: Path | None) -> Bundle:
+    """A bundle; one that is only named by the prepare.json of shards need not be on this machine."""
+    try:
+        return load_bundle(name)
+    except MissingAssetError as error:
+        if shards is None:
+            raise
+        what = f"the tokenizers that made these shards are those of the bundle {name!r}, which is not found by its name"
+        raise InputError(what, str(shards), "--start-from FOLDER, where that bundle is") from error
 
 
 def _check_model(folder: Path, config: Any) -> None:
