@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=ChainConfig.clips, help="clips to render, 0.88 MB each")
     parser.add_argument("--start-from", help="bundle whose weights training starts from")
     parser.add_argument("--threads", type=int, help="CPU threads of training")
+    parser.add_argument("--credit", help="whose motions these are, for bundle.json; default: the files' names")
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     if arguments.threads:
@@ -42,7 +43,7 @@ def main() -> None:
         parser.error(f"--minutes names no stage: {', '.join(sorted(unknown))} (one of {', '.join(STAGES)})")
     config = ChainConfig(
         arguments.mocap, arguments.validation_mocap, arguments.work, arguments.bundle, clips=arguments.clips,
-        minutes=minutes, start_from=arguments.start_from, device=arguments.device,
+        minutes=minutes, start_from=arguments.start_from, device=arguments.device, credit=arguments.credit,
     )  # fmt: skip
     with Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"),
                   TimeElapsedColumn()) as bars:  # fmt: skip

@@ -8,6 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from unimo.errors import InputError
+
+
+@contextmanager
+def writing_into(folder: str | Path) -> Iterator[None]:
+    """Tells in plain words what the disk or its permissions refuse while results are written into a folder.
+
+    Raises:
+        InputError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = f"the results cannot be written ({error.strerror or error})"
+        fix = "see to the disk and its permissions, then run the same again"
+        raise InputError(what, str(error.filename or folder), fix) from error
+
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:

@@ -30,7 +30,7 @@ def unimo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
 
 
 def test_check_prints_a_table_and_names_clips_that_fail(clips: Path, tmp_path: Path, capsys) -> None:
-    code, out, _ = unimo(capsys, "data", "check", clips, "--json", tmp_path / "good.json")
+    code, out, _ = unimo(capsys, "data", "check", clips, "--workers", 1, "--json", tmp_path / "good.json")
     assert code == 0
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert rows["mask"].rstrip().endswith("ok") and rows["depth"].rstrip().endswith("not there")
@@ -41,11 +41,11 @@ def test_check_prints_a_table_and_names_clips_that_fail(clips: Path, tmp_path: P
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files}
     np.savez(path, **arrays | {"mask": arrays["mask"][::-1, ::-1]})
-    code, out, err = unimo(capsys, "data", "check", clips, "--json", tmp_path / "bad.json")
+    code, out, err = unimo(capsys, "data", "check", clips, "--workers", 1, "--json", tmp_path / "bad.json")
     assert code == 2 and "FAILS in 1" in out
     assert "1 of 2 clips fail: 000001 (mask)" in err
     assert json.loads((tmp_path / "bad.json").read_text())["checks"]["mask"]["failed"] == ["000001"]
-    assert unimo(capsys, "data", "check", clips, "--count", 1, "-q")[0] == 0
+    assert unimo(capsys, "data", "check", clips, "--count", 1, "--workers", 1, "-q")[0] == 0
 
 
 def test_check_refuses_what_is_no_folder_of_clips(tmp_path: Path, capsys) -> None:

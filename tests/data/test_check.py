@@ -208,6 +208,15 @@ def test_shapes_hashes_and_counts(folder: Path) -> None:
     assert "clip.json is not what the manifest says of the clip" in found
 
 
+def test_a_record_of_another_kind_is_a_fault(folder: Path) -> None:
+    path = folder / "clips" / NAME / "clip.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"fps": "fast", "cut": {"cape": 1.0}, "layers": None}))
+    found = faults(check_folder(folder))
+    assert "clip.json says fps fast, it is 7.5" in found
+    assert "the cut in clip.json is none that this version knows" in found
+
+
 def test_lost_and_damaged_clips(folder: Path) -> None:
     (folder / "clips" / NAME / "motion.npz").write_bytes(b"PK")
     shutil.rmtree(folder / "clips" / "000001")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,6 +90,17 @@ def test_a_finished_pack_is_not_drawn_again(tmp_path, monkeypatch) -> None:
     again = Engine()
     monkeypatch.setattr(module, "render_clips", again)
     assert len(build_pack(tmp_path, EMPTY, [1, 2], CONFIG)) == 2 and again.drawn == []
+
+
+def test_a_pack_of_an_earlier_version_goes_on_unless_its_clips_were_others(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(module, "render_clips", Engine())
+    build_pack(tmp_path, EMPTY, [1, 2], CONFIG)
+    request = json.loads((tmp_path / "request.json").read_text())
+    later = {name: request["scene"].pop(name) for name in ("looks", "camera", "motion_blur", "sensor_noise", "tracks")}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    assert len(build_pack(tmp_path, EMPTY, [1, 2], CONFIG)) == 2 and later["looks"] == "basic"
+    with pytest.raises(InputError, match="of other seeds, motions or scenes"):
+        build_pack(tmp_path, EMPTY, [1, 2], replace(CONFIG, looks="varied"))
 
 
 def test_a_pack_is_read_only(tmp_path, monkeypatch) -> None:

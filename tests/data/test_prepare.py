@@ -313,7 +313,7 @@ class TestCommand:
         code, text = self.run(capsys, str(videos), output, "--bundle", "debug", "--workers", "1", "--shard-size", "3")
         assert code == 0
         assert "6 videos, 4.7 s of them readable" in text and "7 clips in 6 shards (7 made now" in text
-        assert "left out: 1 videos: this file is not a video that can be read" in text
+        assert "left out: 1 video: this file is not a video that can be read" in text
         assert "left out: 0.5 s: shorter than a clip" in text
 
     @pytest.mark.parametrize(

@@ -255,6 +255,19 @@ class TestSources:
         assert found["clips/000001"].is_clip and found["clips/000001"].facts() == ("07", "a walk")
         assert found["a/walk.mp4"].facts() == ("a", "two words") and found["top.webm"].facts() == ("top", "")
 
+    def test_linked_folders_are_read_once(self, tmp_path: Path) -> None:
+        elsewhere, folder = tmp_path / "disk", tmp_path / "in"
+        for path in (elsewhere / "walk.mp4", folder / "own" / "run.mp4"):
+            path.parent.mkdir(parents=True)
+            path.touch()
+        try:
+            (folder / "b").symlink_to(elsewhere, target_is_directory=True)
+        except OSError:
+            pytest.skip("links cannot be made here")
+        (folder / "c").symlink_to(elsewhere, target_is_directory=True)
+        (elsewhere / "back").symlink_to(folder, target_is_directory=True)
+        assert [source.name for source in find_sources(folder)] == ["b/walk.mp4", "own/run.mp4"]
+
     def test_empty_missing_and_file(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="no video in this folder"):
             find_sources(tmp_path)

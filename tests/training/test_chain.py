@@ -86,7 +86,7 @@ def test_every_stage_leaves_its_result_and_the_bundle_loads(finished) -> None:
     assert set(load_bundle(finished.config.work / "bundle").info.components) == {"motion_tokenizer"}
     bundle = load_bundle(finished.config.bundle)
     bundle.verify()
-    assert bundle.settings == chain.settings and bundle.info.name == "debug"
+    assert bundle.settings == chain.settings and bundle.info.name == "bundle"
     training = bundle.info.training
     assert training["clips"] == 3 and len(training["constant_pose"]["pose"]) == 22
     assert training["probe"]["constant_pose.mpjpe_mm"] > 0

@@ -25,6 +25,7 @@ from unimo.data.loader import ShardLoader
 from unimo.data.token_shards import ClipTokens, TokenShards, stack
 from unimo.data.tokens import TokenPack, weights_hash
 from unimo.errors import CheckpointError
+from unimo.pipeline import UniMoPipeline
 from unimo.training import parallel
 from unimo.training.ar import ArDataConfig, ArTask, ArTrainingConfig
 from unimo.training.checkpoint import checkpoint_paths
@@ -241,6 +242,12 @@ def test_the_command_trains_with_the_tokenizers_that_made_the_shards(prepared, t
     rows = [json.loads(line) for line in (tmp_path / "whole" / "ar" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["kind"] == "validation" and rows[-1]["v2m.motion_loss"] > 0
     assert not (tmp_path / "whole" / "packs").exists()
+    bundle = load_bundle(tmp_path / "whole" / "bundle")
+    assert all(torch.equal(value.half(), first[key].half()) for key, value in bundle.ar_model.state_dict().items())
+    training, shards = bundle.info.training, TokenShards(prepared)
+    assert bundle.info.name == "whole" and training["clips"] == len(shards) and training["shards"] == shards.fingerprint
+    assert training["data"] == f"shards of unimo data prepare: {prepared.name}"
+    UniMoPipeline(bundle)
 
 
 def test_another_folder_can_be_validated(prepared, tmp_path, capsys) -> None:
@@ -254,7 +261,7 @@ def test_another_folder_can_be_validated(prepared, tmp_path, capsys) -> None:
     assert code == 2 and "is the folder of --shards" in text
     code, text = unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--validation-shards", only))
     assert code == 2 and "1 subject is in both training and validation shards: anna" in text
-    assert not (tmp_path / "a" / "ar" / "log.jsonl").exists()
+    assert not (tmp_path / "a").exists()  # what was refused leaves nothing that a later run could meet
     (only / "sources.jsonl").write_text('{"subject": "carl", "clips": 4}\n{"subject": "anna", "reason": "broken"}\n')
     assert unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--validation-shards", only))[0] == 0
 

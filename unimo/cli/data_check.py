@@ -18,7 +18,7 @@ def check(
     clips: Annotated[Path, typer.Argument(help="Folder written by `unimo synth`.", show_default=False)],
     json: Annotated[Path | None, typer.Option("--json", help="Also write every clip's numbers here.")] = None,
     count: Annotated[int | None, typer.Option("--count", min=1, help="Only the first clips.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 2,
     quiet: c.QuietOption = False,
 ) -> None:
     """Measures whether keypoints, mask, layers, motion and camera agree; exits with 2 when a clip fails."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unimo.cli import common as c
-from unimo.errors import InputError
+from unimo.data.extractors import EXTRACTORS
+from unimo.errors import InputError, counted
 
 if TYPE_CHECKING:
     from unimo.data.prepare import Summary
 
-EXTRACTORS = ("none", "mediapipe", "gvhmr")
+_LABELS = ("none", *EXTRACTORS)
 
 
 def prepare(
@@ -21,7 +22,7 @@ def prepare(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for shards and manifest.")],
     bundle: c.BundleOption = "mini",
     extractor: Annotated[
-        str, typer.Option("--extractor", help=f"Labels videos without a motion file: {', '.join(EXTRACTORS)}.")
+        str, typer.Option("--extractor", help=f"Labels videos without a motion file: {', '.join(_LABELS)}.")
     ] = "none",
     frames: Annotated[int | None, typer.Option("--frames", help="Of a clip, 1 + 8n; default the bundle's.")] = None,
     stride: Annotated[
@@ -42,8 +43,8 @@ def prepare(
 ) -> None:
     """Cuts, labels and tokenises videos into tar shards; a stopped run goes on where it was."""
     c.set_up_logging(quiet)
-    if extractor not in EXTRACTORS:
-        raise InputError(f"there is no extractor called {extractor!r}", None, f"one of: {', '.join(EXTRACTORS)}")
+    if extractor not in _LABELS:
+        raise InputError(f"there is no extractor called {extractor!r}", None, f"one of: {', '.join(_LABELS)}")
     if ray is not None and workers is not None:
         raise InputError(
             "--ray takes all processors of the cluster; --workers is for one machine", None, "leave one out"
@@ -68,9 +69,10 @@ def _print(summary: Summary, output: Path) -> None:
     """What became of the videos, one line a fact."""
     rate = f", {summary.fresh_clips / summary.elapsed_s:.2f} clips/s" if summary.fresh_clips else ""
     lines = [
-        f"{summary.sources} videos, {summary.seconds:.1f} s of them readable",
-        f"{summary.clips} clips in {summary.shards} shards ({summary.fresh_clips} made now{rate})",
-        *(f"left out: {count} videos: {reason}" for reason, count in summary.quarantined.most_common()),
+        f"{counted(summary.sources, 'video')}, {summary.seconds:.1f} s of them readable",
+        f"{counted(summary.clips, 'clip')} in {counted(summary.shards, 'shard')} "
+        f"({summary.fresh_clips} made now{rate})",
+        *(f"left out: {counted(count, 'video')}: {reason}" for reason, count in summary.quarantined.most_common()),
         *(f"left out: {seconds:.1f} s: {reason}" for reason, seconds in summary.left_out_s.most_common()),
         f"wrote {output / 'manifest.jsonl'}",
     ]

@@ -1,9 +1,9 @@
 """`unimo train STAGE`: one stage of the training chain, with what it needs before it.
 
-The motion tokenizer needs motions only and ends as a part of a bundle; a folder of ablations of it is a sweep. For the
-others, clips, tokens and latents are made in `--work` when they are not there yet; tokenizers must have been trained in
-the same folder before the transformer and the diffusion decoder. `ar --shards` learns prepared tokens instead of clips
-that are rendered here, and `ar --plan` prints what a training takes.
+The motion tokenizer needs motions only and ends as a part of a bundle, the transformer as a whole one; a folder of
+ablations is a sweep. For the others, clips, tokens and latents are made in `--work` when they are not there yet;
+tokenizers must have been trained in the same folder before the transformer and the diffusion decoder. `ar --shards`
+learns prepared tokens instead of clips that are rendered here, and `ar --plan` prints what a training takes.
 """
 
 from __future__ import annotations
@@ -240,13 +240,14 @@ def _train(
     options |= {"device": str(check_device(options["device"])), "training": {stage: wanted}}
     options |= {"bundle": options["work"] / "bundle", "minutes": {} if minutes is None else {stage: minutes}}
     needs = [] if options.get("shards") else _NEEDS[stage]
-    Chain(ChainConfig(**options)).check([*needs, stage])  # before a body or clips are made
+    stages = [*needs, stage, *(["bundle"] if stage == "ar" else [])]
+    Chain(ChainConfig(**options)).check(stages)  # before a body or clips are made
     c.prepare_drawing("clips" in needs, "open", quiet)
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
-        Chain(ChainConfig(**options), report).run([*needs, stage])
+        Chain(ChainConfig(**options), report).run(stages)
     files = [options["work"] / f"{stage}.safetensors", folder / "log.jsonl"]
-    if stage == "motion-tokenizer":
+    if stage in ("motion-tokenizer", "ar"):
         files += [folder / "curve.png", folder / "reconstructions.png", options["bundle"] / "bundle.json"]
     c.report_files([file for file in files if file.is_file()], quiet)
 

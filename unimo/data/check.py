@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,6 +191,8 @@ def _check_all(paths: Sequence[Path], workers: int) -> Iterator[ClipCheck]:
 def _start_worker() -> None:
     import torch
 
+    # one software rasteriser thread a process: the processes already fill the cores
+    os.environ.setdefault("LP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
 

@@ -102,7 +102,11 @@ def _redrawn(clip: ClipFiles, motion: Motion, height: int, width: int) -> dict[s
     found = clip.get("mask")
     if found is None or motion.intrinsics is None:
         return values
-    puppet = _puppet(clip, motion)
+    try:
+        puppet = _puppet(clip, motion)
+    except TypeError:
+        clip.faults.append("the cut in clip.json is none that this version knows")
+        return values
     vertices = _posed(puppet, motion)
     frames = list(_draw(puppet, vertices, motion.intrinsics, height, width))
     drawn = np.stack([frame.mask for frame in frames])

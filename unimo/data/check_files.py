@@ -74,7 +74,7 @@ class ClipFiles:
         self.faults += [f"annotations.npz has no {name}" for name in _ALWAYS if name not in self.arrays]
         if (self.folder / "layers.npz").is_file():
             self.arrays |= self._read_arrays("layers.npz")
-        for layer in self.record.get("layers", []):
+        for layer in self.record.get("layers") or ():
             missing = [name for name in _ARRAYS.get(layer, ()) if name not in self.arrays]
             self.faults += [f"clip.json promises {layer}, layers.npz has no {name}" for name in missing]
         if self.motion is not None and self.rgb is not None:
@@ -132,7 +132,8 @@ class ClipFiles:
         """What clip.json says of its clip: frames, rate, and the hash of the arrays."""
         said = {"frames": len(motion), "fps": motion.fps}
         for key, value in said.items():
-            if key in self.record and abs(float(self.record[key]) - value) > 1e-3:
+            there = self.record.get(key, value)
+            if not isinstance(there, int | float) or abs(there - value) > 1e-3:
                 self.faults.append(f"clip.json says {key} {self.record[key]}, it is {value:g}")
         arrays = self.get("cam2world", "intrinsics", "keypoints2d", "keypoints3d")
         if arrays is not None and "arrays_sha256" in self.record:

@@ -34,7 +34,7 @@ _STREAM = 0x70C  # keeps these draws apart from those of the training steps, whi
 class ShardOrder:
     """Where each place of the endless stream lies.
 
-    In every epoch the shards come in another order; runs of them that hold `buffer` clips or more are each shuffled
+    In every epoch the shards come in another order; runs of them that hold some `buffer` clips are each shuffled
     clip by clip, so that only some of the files are read at a time.
     """
 

@@ -96,12 +96,16 @@ def build_pack(
 def _claim(folder: Path, library: MotionLibrary, seeds: Sequence[int], config: SceneConfig) -> None:
     """Writes down what the pack is of, or compares with what an earlier call wrote."""
     names = hashlib.sha256("\n".join(motion.name for motion in library).encode()).hexdigest()
-    wanted = json.loads(json.dumps({"seeds": list(seeds), "scene": asdict(config), "motions": names}))
+    scene, usual = (json.loads(json.dumps(asdict(each))) for each in (config, SceneConfig()))
+    wanted = {"seeds": list(seeds), "scene": scene, "motions": names}
     path = folder / "request.json"
     if not path.is_file():
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(wanted))
-    elif json.loads(path.read_text()) != wanted:
+        return
+    there = json.loads(path.read_text())
+    # an earlier version knew fewer settings; the default of a later one changes no clip
+    if there | {"scene": usual | there["scene"]} != wanted:
         raise InputError("this folder holds a pack of other seeds, motions or scenes", str(folder), "another folder")
 
 

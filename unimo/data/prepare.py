@@ -27,7 +27,7 @@ from unimo.data.stages import Cutting
 from unimo.data.tokens import weights_hash
 from unimo.data.workers import in_processes
 from unimo.errors import InputError
-from unimo.files import atomic_write
+from unimo.files import atomic_write, writing_into
 
 logger = logging.getLogger(__name__)
 
@@ -122,15 +122,12 @@ def prepare(
     _check_places(folder, output)
     sources = find_sources(folder)
     job, request = _plan(sources, output, settings)
-    try:
+    with writing_into(output):
         _claim(output, request)
         if (output / MANIFEST).is_file():
             return _finished(output, started)
         backend = _backend(job, _todo(job, sources), workers, ray)
         summary = _assemble(job, sources, output, settings, backend, progress)
-    except OSError as error:
-        what = f"the results cannot be written ({error.strerror or error})"
-        raise InputError(what, str(output), "see to the disk and its permissions, then run the same again") from error
     summary.elapsed_s = time.perf_counter() - started
     return _with_clips(summary, output)
 
@@ -245,7 +242,7 @@ def _backend(job: Job, todo: list[Source], workers: int, ray: str | None) -> Ite
     if not todo:
         return iter(())
     if ray is None:
-        return in_processes(job, todo, min(workers, len(todo)))
+        return in_processes(job, todo, workers)
     from unimo.data.ray_backend import in_ray
 
     return in_ray(job, todo, ray)

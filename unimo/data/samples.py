@@ -7,7 +7,9 @@ a record with the reason. The bytes of samples follow from the source's files, t
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -42,6 +44,7 @@ from visual_tokenizer import DiscreteVisualTokenizer
 CRF = 4
 # not the source's fault: these end the run
 _FATAL = (MissingAssetError, ConfigError, CheckpointError, MemoryError)
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -213,9 +216,19 @@ def _guarded(samples: Iterator[tuple[str, Files]]) -> Iterator[tuple[str, Files]
     except _FATAL:
         raise
     except UniMoError as error:
-        raise Unusable(error.what) from error
+        raise _trouble_of_the_machine(error) or Unusable(error.what) from error
     except Exception as error:  # an odd video must not end a run of days
-        raise Unusable(f"{type(error).__name__}: {error}") from error
+        raise _trouble_of_the_machine(error) or Unusable(f"{type(error).__name__}: {error}") from error
+
+
+def _trouble_of_the_machine(error: BaseException | None) -> OSError | None:
+    """A full disk or too many open files, where that is behind an error: no video must go to the quarantine for it."""
+    while error is not None:
+        number = getattr(error, "errno", None)
+        if number in _OF_THE_MACHINE:
+            return OSError(number, os.strerror(number))
+        error = error.__cause__
+    return None
 
 
 @contextmanager

@@ -109,11 +109,14 @@ def find_sources(folder: str | Path) -> list[Source]:
 
 
 def _walk(folder: Path) -> Iterator[Source]:
-    for place, folders, names in os.walk(folder):
-        if "run.json" in names:
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        # a linked folder is read like any other, but none twice: links may lead in a circle
+        if "run.json" in names or (real := os.path.realpath(place)) in seen:
             folders.clear()
             continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield _source(folder, Path(place) / name)

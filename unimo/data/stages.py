@@ -22,9 +22,10 @@ from unimo.geometry.cameras import default_focal, intrinsics_matrix
 from unimo.media.letterbox import Letterbox
 from unimo.media.timeline import SourceTimeline, resample_stream
 from unimo.media.video import VideoInfo, check_whole, iter_frames, probe
-from unimo.motion.frames import rest_pelvis_of, with_one_shape, world_to_camera
-from unimo.motion.motion import NUM_BETAS, Motion
-from unimo.motion.npz import load_motion, smplx_rest_pelvis
+from unimo.motion.files import of_open_body
+from unimo.motion.frames import with_one_shape, world_to_camera
+from unimo.motion.motion import Motion
+from unimo.motion.npz import load_motion
 
 NOBODY, SEVERAL, SHORT = "nobody seen surely", "more than one person", "shorter than a clip"
 """Why seconds of a video are left out."""
@@ -206,8 +207,7 @@ def fit_motion(motion: Motion, info: VideoInfo, body: str) -> Motion:
     if motion.body != body:
         if body != "open":
             raise InputError(f"the motion is of the body {motion.body!r}, the bundle knows {body!r}")
-        moved = replace(motion, body="open", betas=np.zeros(NUM_BETAS, np.float32))
-        motion = replace(moved, transl=motion.transl + smplx_rest_pelvis(motion) - rest_pelvis_of(moved))
+        motion = of_open_body(motion)
     return motion if (motion.betas == motion.betas[:1]).all() else with_one_shape(motion)
 
 

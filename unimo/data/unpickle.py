@@ -93,7 +93,7 @@ def _decompressor(content: bytes) -> Any:
         try:
             from lz4.frame import LZ4FrameDecompressor  # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise MissingAssetError("the file is packed with lz4", fix="pip install lz4") from error
+            raise MissingAssetError("the file is packed with lz4", fix='pip install "unimo[importers]"') from error
         return LZ4FrameDecompressor()
     return None
 

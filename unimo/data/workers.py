@@ -57,7 +57,7 @@ def give_up(job: Job, source: Source) -> None:
 def _run(job: Job, queue: deque[Source], workers: int, running: dict[Future[None], Source]) -> Iterator[Source]:
     """Empties the queue; `running` always holds the sources that are being worked on."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+    with ProcessPoolExecutor(min(workers, len(queue)), context, _start_worker) as pool:
         while queue or running:
             while queue and len(running) < workers:
                 running[pool.submit(prepare_source, job, queue[0])] = queue[0]

@@ -107,7 +107,7 @@ class MotionFile:
         try:
             with self.open() as content:
                 if self.suffix == ".npz":
-                    return camera_to_world(_of_open_body(load_motion(content)))
+                    return camera_to_world(of_open_body(load_motion(content)))
                 return _retargeted(content.read(), str(self))
         except UnicodeDecodeError as error:
             raise InputError("it is not text", str(self)) from error
@@ -193,7 +193,7 @@ def _descriptions(path: Path, member: str | None, changed: int) -> dict[str, str
     return {name: text for name, text in named.items() if name and text}
 
 
-def _of_open_body(motion: Motion) -> Motion:
+def of_open_body(motion: Motion) -> Motion:
     """The motion on the open body; the pelvis keeps its path, and so transl, which lacks J0, does not."""
     if motion.body == "open":
         return with_one_shape(motion)

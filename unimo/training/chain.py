@@ -18,6 +18,7 @@ from torch import nn
 from unimo.bundle import BundleInfo, load_bundle, load_motion_tokenizer, save_bundle
 from unimo.data.latents import build_latents
 from unimo.data.pack import build_pack
+from unimo.data.token_shards import TokenShards
 from unimo.data.tokens import TokenPack, tokenize_pack
 from unimo.errors import InputError, MissingAssetError, counted
 from unimo.evaluation.constant_pose import fit_constant_pose
@@ -49,6 +50,7 @@ STAGES = (
     "probe", "ar", "bundle",
 )  # fmt: skip
 _OPTIONAL = ("continuous-tokenizer", "diffusion-decoder")  # a bundle without them decodes directly
+_CONSTANT_POSE_CLIPS = 4096  # of shards
 # stages that every process of a data-parallel run takes part in
 _PARALLEL = ("visual-tokenizer", "continuous-tokenizer", "diffusion-decoder", "probe", "ar")
 
@@ -83,7 +85,7 @@ class Chain(WorkFolder):
         if missing := missing_parts(stages, self.has):
             what = f"{' and '.join(missing)} must be trained in the work folder first; nothing was rendered"
             fix = [*(training_command(part, config) for part in missing), "then this command again"]
-            if stages[-1] in PARTS:  # a sweep starts from fresh weights
+            if set(stages) & set(PARTS):  # a sweep starts from fresh weights
                 fix[-1] += ", or add --start-from BUNDLE for the parts of a bundle, such as mini"
             raise InputError(what, looked_for(missing, config.work), "\n       ".join(fix))
         for stage in stages:
@@ -146,7 +148,7 @@ class Chain(WorkFolder):
         self._train("motion-tokenizer", task, config.optimization, config)
         before = known.training if known else {}
         training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
-        name, licence = (known.name, known.licence) if known else (self.config.work.resolve().name, "")
+        name, licence = (known.name, known.licence) if known else (self._bundle_name(), "")
         save_bundle(part, name, self.settings, {"motion_tokenizer": self.motion_tokenizer()}, training, licence)
         draw_curve(folder / "log.jsonl", folder / "curve.png")
         pictures = folder / "reconstructions.png"
@@ -234,7 +236,6 @@ class Chain(WorkFolder):
     def stage_ar(self) -> None:
         """Trains the transformer on the token packs, or on token shards."""
         config, shards = self._training_config("ar"), self.config.shards
-        self._note_tokens("ar")
         with ExitStack() as stack:
             if shards is None:
                 train, validation = self.tokens("train"), self.tokens("validation")
@@ -243,6 +244,7 @@ class Chain(WorkFolder):
                 seed, clips = config.optimization.seed, config.data.validation_clips
                 train, validation = shard_sources(*opened, seed, self.config.workers, clips)
                 stack.enter_context(closing(train))
+            self._note_tokens("ar")  # of clips that can be trained on
             task = ArTask(
                 config, train, validation, device=self.config.device,
                 canonical_focal=self.settings.canonical_focal,
@@ -270,23 +272,46 @@ class Chain(WorkFolder):
         return ar_study(*packs, tokenizer, self.settings.canonical_focal, codes, self.config.device)
 
     def stage_bundle(self) -> None:
-        """Seals the trained parts into the bundle."""
-        constant = fit_constant_pose(from_features(torch.from_numpy(self.tokens("train").features)))
-        parts = {stage: part for stage, part in PARTS.items() if stage not in _OPTIONAL or self.has(stage)}
+        """Seals the parts, those trained here and those of bundles, into the bundle."""
+        learned, data = self._learned()
+        constant = fit_constant_pose(from_features(torch.from_numpy(learned.features)))
+        parts = {stage: part for stage, part in PARTS.items() if self._belongs(stage)}
         for stage in ("ar", "diffusion-decoder"):
             if stage in parts:
                 self._check_tokens(stage)
         logs = {stage: self._last_log(stage) for stage in parts}
         components: dict[str, nn.Module] = {part.component: self._trained(stage) for stage, part in parts.items()}
         training: dict[str, Any] = {
-            "data": "CMU motion capture (mocap.cs.cmu.edu), rendered by unimo.synth",
-            "clips": len(self.tokens("train")),
+            **data,
+            "start_from": self.config.start_from and Path(self.config.start_from).name,
             "stages": logs,
             "settings": {stage: self._kept(stage) for stage in logs},
             "probe": self._last_log("probe"),
             "constant_pose": constant.to_json(),
         }
-        save_bundle(self.config.bundle, self.config.preset, self.settings, components, training)
+        save_bundle(self.config.bundle, self._bundle_name(), self.settings, components, training)
+
+    def _learned(self) -> tuple[TokenPack, dict[str, Any]]:
+        """Clips that the transformer learned (of shards the first few), and where they come from, without paths."""
+        config = self.config
+        if config.shards is None:
+            pack, source = self.tokens("train"), ", ".join(path.resolve().name for path in config.mocap)
+            return pack, {"data": f"{config.credit or source}, rendered by unimo.synth", "clips": len(pack)}
+        shards = TokenShards(config.shards)
+        source = f"shards of unimo data prepare: {config.shards.resolve().name}"
+        data = {"data": config.credit or source, "clips": len(shards), "shards": shards.fingerprint}
+        return shards.first(_CONSTANT_POSE_CLIPS), data
+
+    def _belongs(self, stage: str) -> bool:
+        """Whether a part goes into the bundle; another visual tokenizer voids what draws from its ids."""
+        if stage not in _OPTIONAL or (self.config.work / f"{stage}.safetensors").is_file():
+            return True
+        return self.has(stage) and not (self.config.work / "visual-tokenizer.safetensors").is_file()
+
+    def _bundle_name(self) -> str:
+        """The folder's name; a bundle inside the work folder is called as that one is."""
+        bundle, work = self.config.bundle.resolve(), self.config.work.resolve()
+        return work.name if bundle.parent == work else bundle.name
 
     def _known_bundle(self, bundle: Path) -> BundleInfo | None:
         """What a bundle says of itself; None when it is not there yet.

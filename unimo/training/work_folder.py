@@ -96,6 +96,7 @@ class ChainConfig:
             tokenizers, when they are neither trained here nor in `start_from`, are those of the bundle that made it.
         validation_shards: prepared folder whose tokens are validated; by default those of the split "validation" of
             `shards`.
+        credit: whose data it is, for bundle.json; None gives the names of the files.
     """
 
     mocap: Sequence[Path]
@@ -112,6 +113,7 @@ class ChainConfig:
     device: str = "cpu"
     shards: Path | None = None
     validation_shards: Path | None = None
+    credit: str | None = None
 
 
 class WorkFolder:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from tests.data.importers import published as p
+from tests.data.prepare_sources import motion_of
 from tests.motion.amass_sample import save_amass
 from unimo.cli.main import run
-from unimo.data.importers.base import ImportOptions
+from unimo.data.importers import run as run_module
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source
 from unimo.data.importers.run import DONE, SKIPPED, import_motions
 from unimo.errors import InputError
 from unimo.motion.library import MotionLibrary
@@ -48,6 +51,12 @@ def test_the_folder_is_what_training_reads(amass: Path, tmp_path: Path):
     record = json.loads((out / "CMU_01/a_poses.json").read_text())
     assert (record["format"], record["source"], record["rows"]) == ("amass", "01/a_poses.npz", 40)
     assert (record["fps"], record["subject"], record["axes"]) == (120, "CMU_01", "world")
+
+
+def test_an_output_that_cannot_be_written(amass: Path, tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="the results cannot be written"):
+        import_motions("amass", amass, tmp_path / "file")
 
 
 def test_a_record_says_which_frames_and_which_are_valid(tmp_path: Path):
@@ -107,6 +116,17 @@ def test_motions_of_other_sources_are_not_overwritten(tmp_path: Path):
         single = tmp_path / f"in/{place}/dance/hmr4d_results.pt"
         report = import_motions("gvhmr", single, tmp_path / "single", ImportOptions(fps=25))
         assert report.motions == motions
+
+
+def test_motions_of_one_source_are_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = tmp_path / "two.pkl"
+    source.touch()
+    made = [ImportedMotion(name, "s", motion_of(rows, 15)) for name, rows in (("a b", 8), ("A_b", 5))]
+    reader = SimpleNamespace(find=lambda path: [Source(path, path.name)], read=lambda unit, options: iter(made))
+    monkeypatch.setattr(run_module, "importer", lambda name: reader)
+    report = import_motions("fake", source, tmp_path / "out")
+    assert "it has two motions that would be s/A_b.npz" in report.skipped[0][1]
+    assert len(load_motion(tmp_path / "out/s/a_b.npz")) == 8
 
 
 def test_a_wrong_rate_shows(tmp_path: Path, caplog: pytest.LogCaptureFixture):

@@ -42,7 +42,7 @@ def read(source: Source, options: ImportOptions) -> Iterator[ImportedMotion]:
     """Every person's stretches, in the order of the file."""
     arrays = _arrays(source.path)
     sequences, frames = _pictures(arrays["imgname"])
-    people = arrays["sub"] if "sub" in arrays else np.array([""] * len(frames))
+    people = np.asarray(arrays["sub"], str) if "sub" in arrays else np.array([""] * len(frames))
     step = _step(sequences, people, frames)
     fps = own_rate(options, VIDEO_FPS / step, f"frames of {source.path.name} are {step} apart, so it")
     for rows in _tracks(sequences, people, frames, step):

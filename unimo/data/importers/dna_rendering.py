@@ -75,7 +75,7 @@ def _arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         import h5py  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise MissingAssetError("DNA-Rendering's files are HDF5", fix="pip install h5py") from error
+        raise MissingAssetError("DNA-Rendering's files are HDF5", fix='pip install "unimo[importers]"') from error
     try:
         with h5py.File(path, "r") as file:
             body: Any = file["SMPLx"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from unimo.data.importers import importer
 from unimo.data.importers.base import ImportedMotion, ImportOptions, Source
 from unimo.data.importers.bodies import pelvis
 from unimo.errors import InputError
-from unimo.files import atomic_write
+from unimo.files import atomic_write, writing_into
 from unimo.motion.npz import save_motion
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def import_motions(
         progress: called with (sources done, sources in all).
 
     Raises:
-        InputError: the format is unknown, there is no source, or `source` lies in `output`.
+        InputError: the format is unknown, there is no source, `source` lies in `output`, or that cannot be written.
         MissingAssetError: the format needs a package that is not installed.
     """
     if output.resolve() in (source.resolve(), *source.resolve().parents):
@@ -81,28 +82,26 @@ def import_motions(
     reader, options = importer(name), options or ImportOptions()
     sources = reader.find(source)[:limit]
     done, kept, skipped, entries = _done(output), 0, [], []
-    for count, unit in enumerate(sources, 1):
-        asked = {"format": name, "source": unit.key, "stamp": _stamp(unit.path), **_asked(options)}
-        entry = done.get(_identity(asked))
-        if entry is not None and all((output / motion["file"]).is_file() for motion in entry["motions"]):
-            kept += 1
-        else:
-            entry = {**asked, "motions": []}
-            try:
-                for imported in reader.read(unit, options):
-                    motion = _write(imported, asked, unit, output)
-                    if motion in entry["motions"]:
-                        raise InputError(f"it has two motions that would be {motion['file']}")
-                    entry["motions"].append(motion)
-                if not entry["motions"]:
-                    raise InputError("it holds no motion")
-                _append(output / DONE, entry)
-            except InputError as error:
-                logger.warning("%s is skipped: %s", unit.key, error.what)
-                skipped.append({"source": unit.key, "reason": error.what, "fix": error.fix})
-        entries += entry["motions"]
-        progress(count, len(sources))
-    _write_skipped(output, name, skipped)
+    with writing_into(output):
+        for count, unit in enumerate(sources, 1):
+            asked = {"format": name, "source": unit.key, "stamp": _stamp(unit.path), **_asked(options)}
+            entry = done.get(_identity(asked))
+            if entry is not None and all((output / motion["file"]).is_file() for motion in entry["motions"]):
+                kept += 1
+            else:
+                entry = {**asked, "motions": []}
+                try:
+                    for imported in reader.read(unit, options):
+                        entry["motions"].append(_write(imported, asked, unit, output, entry["motions"]))
+                    if not entry["motions"]:
+                        raise InputError("it holds no motion")
+                    _append(output / DONE, entry)
+                except InputError as error:
+                    logger.warning("%s is skipped: %s", unit.key, error.what)
+                    skipped.append({"source": unit.key, "reason": error.what, "fix": error.fix})
+            entries += entry["motions"]
+            progress(count, len(sources))
+        _write_skipped(output, name, skipped)
     return ImportReport(
         len(sources),
         kept,
@@ -114,9 +113,14 @@ def import_motions(
     )
 
 
-def _write(imported: ImportedMotion, asked: dict[str, Any], unit: Source, output: Path) -> dict[str, Any]:
-    """Writes the record, then the motion: a motion that is there has its record."""
+def _write(
+    imported: ImportedMotion, asked: dict[str, Any], unit: Source, output: Path, before: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Writes the record, then the motion: a motion that is there has its record; `before` are those of the source."""
     place = f"{_safe(imported.subject)}/{_safe(imported.name)}"
+    # some file systems do not tell capitals from small letters
+    if f"{place}.npz".lower() in {motion["file"].lower() for motion in before}:
+        raise InputError(f"it has two motions that would be {place}.npz")
     target, record = output / f"{place}.npz", output / f"{place}.json"
     asked = {**asked, "path": str(unit.path.resolve())}
     _refuse_others(record, asked, place)
@@ -225,9 +229,12 @@ def _done(output: Path) -> dict[str, dict[str, Any]]:
 
 def _append(path: Path, entry: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cut_off = path.is_file() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
-    with path.open("a", encoding="utf-8") as file:
-        file.write(("\n" if cut_off else "") + json.dumps(entry) + "\n")
+    with path.open("ab+") as file:
+        cut_off = False
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            cut_off = file.read(1) != b"\n"
+        file.write(("\n" * cut_off + json.dumps(entry) + "\n").encode())
 
 
 def _write_skipped(output: Path, name: str, skipped: list[dict[str, Any]]) -> None:
