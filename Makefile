@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.unimo-installed
 
-.PHONY: demo test libraries clean
+# The environment of MediaPipe is one of its own: it needs numpy < 2 and Python 3.9 to 3.12 (docs/extractors.md).
+MEDIAPIPE := $(or $(UNIMO_CACHE),$(HOME)/.cache/unimo)/environments/mediapipe
+
+.PHONY: demo test libraries mediapipe clean
 
 demo: $(STAMP) libraries
 	@$(BIN)/unimo generate --image assets/examples/synthetic.png --output outputs/demo/generate --overwrite
@@ -22,6 +25,10 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+mediapipe:
+	test -x $(MEDIAPIPE)/bin/python || $(PYTHON) -m venv $(MEDIAPIPE)
+	$(MEDIAPIPE)/bin/python -m pip install --disable-pip-version-check mediapipe==0.10.21
 
 clean:
 	rm -rf .venv outputs

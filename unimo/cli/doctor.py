@@ -87,6 +87,18 @@ def _seedvr() -> str:
     return str(SeedVREnhancer.from_environment().folder)
 
 
+def _mediapipe() -> str:
+    from unimo.data.extractors.mediapipe_process import check_mediapipe
+
+    return check_mediapipe()
+
+
+def _gvhmr() -> str:
+    from unimo.data.extractors.gvhmr import GvhmrExtractor
+
+    return str(GvhmrExtractor.from_environment().folder)
+
+
 def _text() -> str:
     from unimo.text import text_libraries
 
@@ -102,4 +114,6 @@ CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("compute", True, _device),
     ("SeedVR (--enhancer)", False, _seedvr),
     ("text (--prompt)", False, _text),
+    ("MediaPipe (extract)", False, _mediapipe),
+    ("GVHMR (extract)", False, _gvhmr),
 )

@@ -39,7 +39,10 @@ class PersonTrack:
 class MotionExtractor(Protocol):
     """Something that labels video, such as `GvhmrExtractor` or `MediapipeExtractor`."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        ...
 
     def extract(self, video: Path) -> list[PersonTrack]:
         """The people of a video, the largest first; empty when nobody is found.
