@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -10,11 +11,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from unimo.data.prepare import PrepareSettings
 from unimo.data.sources import Source
 from unimo.geometry.cameras import intrinsics_matrix
 from unimo.media.video_writer import write_video
 from unimo.motion.motion import Motion
 from unimo.motion.npz import save_motion
+
+SMALL = PrepareSettings("debug", shard_size=2)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Hashes of all files of a folder, hidden ones too."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def room(seed: int, width: int, height: int) -> np.ndarray:

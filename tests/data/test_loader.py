@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -206,25 +207,30 @@ def test_a_folder_without_tokens_or_their_maker_says_so(folder, tmp_path) -> Non
 
 
 def test_reading_goes_on_while_a_step_computes_and_stays_within_bounds(folder, monkeypatch) -> None:
-    source, reads, lock = loader(folder), [0], threading.Lock()
+    source, reads, lock, gate = loader(folder), [0], threading.Lock(), threading.Event()
     read = TokenShards.read
 
-    def slow(self: TokenShards, shard: int, row: int):
+    def counted(self: TokenShards, shard: int, row: int):
+        gate.wait()
         with lock:
             reads[0] += 1
-        time.sleep(0.001)
         return read(self, shard, row)
 
-    monkeypatch.setattr(TokenShards, "read", slow)
+    monkeypatch.setattr(TokenShards, "read", counted)
+    gate.set()
     source.draw(RNG, 4)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while reads[0] < 128 and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
     assert reads[0] in (128, 144)  # eight chunks of sixteen, one more once the first is handed out
-    source.waited = 0.0
-    source.draw(RNG, 64)
-    assert source.waited < 0.02  # 64 reads take 0.03 s of both threads
+    gate.clear()  # from here on nothing more is read
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            assert len(pool.submit(source.draw, RNG, 64).result(timeout=20)[0]) == 64
+        finally:
+            gate.set()
+    source.close()
 
 
 def test_closing_ends_the_threads(folder) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +17,7 @@ import numpy as np
 import pytest
 
 import unimo.files
-from tests.data.prepare_sources import DeadlySource, motion_of, shot, write_clip, write_walk
+from tests.data.prepare_sources import SMALL, DeadlySource, contents, motion_of, shot, write_clip, write_walk
 from unimo.bundle import load_bundle
 from unimo.cli import main
 from unimo.data import prepare as prepare_module
@@ -41,32 +37,6 @@ from unimo.media.video_writer import write_video
 from unimo.motion.npz import load_motion, save_motion
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = PrepareSettings("debug", shard_size=2)
-
-
-@pytest.fixture(scope="module")
-def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three synthetic clips, a walk with a cut, a walk of another rate; and a file that is no video."""
-    folder = tmp_path_factory.mktemp("videos")
-    for seed in range(3):
-        write_clip(folder / "clips" / f"{seed:06d}", seed)
-    write_video(folder / "cut.mp4", np.concatenate([shot(5, 12), shot(6, 20)]), 15)
-    save_motion(folder / "cut.npz", motion_of(32, 15, seed=5))
-    write_walk(folder / "fast walk.mp4", 7, frames=24, fps=30)
-    (folder / "broken.mp4").write_bytes(b"no video at all")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def undisturbed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
-    output = tmp_path_factory.mktemp("prepared") / "out"
-    return output, prepare(videos, output, SMALL, workers=1)
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Hashes of all files of a folder, hidden ones too."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def tokens_by_source(output: Path, split: str = "train") -> list[tuple[dict, dict[str, np.ndarray]]]:
@@ -415,60 +385,3 @@ class TestWorkers:
         (tmp_path / "work").touch()  # no folder can be made here
         with pytest.raises(OSError):
             list(in_processes(job, find_sources(videos), 1))
-
-
-class TestRay:
-    @pytest.fixture
-    def cluster(self) -> Iterator[Callable[[], list[int]]]:
-        """Two workers on this machine; gives the ids of the processes that work on videos."""
-        ray = pytest.importorskip("ray", reason="Ray is not installed")
-        os.environ["RAY_worker_niceness"] = "0"
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-
-        def workers() -> list[int]:
-            found = []
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    if b"ray::Map" in path.read_bytes() and _is_ours(int(path.parent.name)):
-                        found.append(int(path.parent.name))
-                except OSError:
-                    continue  # it has ended
-            return found
-
-        yield workers
-        ray.shutdown()
-        del os.environ["RAY_worker_niceness"]
-
-    def test_a_lost_worker_loses_nothing(
-        self, videos: Path, undisturbed: tuple[Path, Summary], tmp_path: Path, cluster: Callable[[], list[int]]
-    ) -> None:
-        killed: list[int] = []
-
-        def kill_one() -> None:
-            for _ in range(600):
-                if pids := cluster():
-                    os.kill(pids[0], signal.SIGKILL)
-                    killed.append(pids[0])
-                    return
-                time.sleep(0.05)
-
-        thread = threading.Thread(target=kill_one)
-        thread.start()
-        summary = prepare(videos, tmp_path / "out", SMALL, ray="auto")
-        thread.join()
-        assert len(killed) == 1 and summary.clips == 7
-        assert contents(tmp_path / "out") == contents(undisturbed[0])
-
-    def test_no_cluster(self, videos: Path, tmp_path: Path) -> None:
-        pytest.importorskip("ray", reason="Ray is not installed")
-        with pytest.raises(InputError, match="no Ray cluster"):
-            prepare(videos, tmp_path / "out", SMALL, ray="127.0.0.1:1")
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether a process comes from this one."""
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return False

@@ -33,7 +33,7 @@ def in_ray(job: Job, sources: Sequence[Source], address: str) -> Iterator[Source
     Args:
         job: what to do.
         sources: videos.
-        address: of the cluster, such as "auto", "10.0.0.1:6379" or "ray://host:10001"; "local" starts one here.
+        address: of the cluster, such as "auto" or "10.0.0.1:6379"; "local" starts one here.
 
     Raises:
         MissingAssetError: Ray is not installed.
@@ -59,7 +59,7 @@ def in_ray(job: Job, sources: Sequence[Source], address: str) -> Iterator[Source
 
 def _check_address(address: str) -> None:
     """Ray itself waits for minutes for a machine that does not answer."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if not host:
         return  # "auto", "local"
     try:

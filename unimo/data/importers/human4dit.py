@@ -9,6 +9,7 @@ are, are skipped with the reason. The subject is the video on the net: its clips
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +33,9 @@ def find(source: Path) -> list[Source]:
     rows = [row for path in lists for row in _rows(path)]
     # only the name counts: a list may not point outside its folder
     names = [Path(row["smpl_file"]).name for row in rows]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        what = f"the list names {twice[0]} more than once; motions are kept by file"
+        raise InputError(what, str(source), "leave one row of each file")
     return [
         Source(there.get(name, folder / name), name, row)
         for name, row in sorted(zip(names, rows, strict=True), key=lambda pair: pair[0])
