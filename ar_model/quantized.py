@@ -56,6 +56,6 @@ def has_product(weight: Tensor, scale: Tensor) -> bool:
     """Whether torch multiplies bfloat16 rows with these int8 weights: its operator is private and may go."""
     try:
         _product(scale.new_zeros(1, weight.shape[1]), weight, scale)
-    except (AttributeError, NotImplementedError, RuntimeError):
+    except (AttributeError, RuntimeError):  # a torch without the operator; one without it for this device or type
         return False
     return True

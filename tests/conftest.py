@@ -8,7 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from unimo.cli.main import run
 from unimo.data import pack
+
+RunCommand = Callable[..., tuple[int, str, str]]
+"""Words of a command line in; exit code, standard output and standard error out."""
 
 
 class _InlinePool:
@@ -35,3 +39,16 @@ def inline_pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(pack, "multiprocessing", stand_in)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def unimo(capsys: pytest.CaptureFixture[str]) -> RunCommand:
+    """Runs `unimo WORDS` in this process; see `RunCommand`."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return int(stop.value.code or 0), captured.out, captured.err
+
+    return command

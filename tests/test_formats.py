@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ar_model import UniMoTransformer
-from tests.test_text import JUMPS, noise, save_encoder
+from tests.text.samples import JUMPS, noise, save_encoder
 from unimo.bundle import load_bundle, save_bundle
 from unimo.cli.main import run
 from unimo.media.images import write_image

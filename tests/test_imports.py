@@ -35,7 +35,7 @@ LEVELS: list[set[str]] = [
 ]
 # What everything of `unimo` may import: it stands below all levels.
 FOUNDATION = {"unimo.errors", "unimo.config", "unimo.assets", "unimo.files", "unimo.weights"}
-FOUNDATION |= {"unimo.config_errors", "unimo.defaults"}
+FOUNDATION |= {"unimo.config_errors", "unimo.defaults", "unimo.programs"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:

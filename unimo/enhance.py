@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -24,6 +23,7 @@ from unimo.errors import InputError, MissingAssetError, UniMoError
 from unimo.media.source import FrameSource
 from unimo.media.video import read_video, write_video
 from unimo.media.video_writer import SUFFIXES
+from unimo.programs import Program, environment_of
 from unimo.result import Result
 
 ENHANCERS = ("none", "seedvr")
@@ -42,6 +42,8 @@ SEEDVR_FILES = (
 """What `SEEDVR_COMMAND` opens, seen from the checkout."""
 _GRID, _STEP = 16, 4
 _HELP = "docs/enhancer.md says how to install SeedVR"
+_NEEDED = ("video_path", "output_dir")
+SEEDVR = Program("SeedVR", FOLDER_VARIABLE, COMMAND_VARIABLE, SEEDVR_COMMAND, _NEEDED, _HELP)
 _LINES, _PATIENCE_S = 8, 15
 
 
@@ -99,11 +101,7 @@ class SeedVREnhancer:
             MissingAssetError: not configured, or something of it is not there.
             InputError: the command is malformed.
         """
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if not folder:
-            fix = f"export {FOLDER_VARIABLE}=FOLDER with your checkout of SeedVR; {_HELP}"
-            raise MissingAssetError("SeedVR is not configured", f"the environment variable {FOLDER_VARIABLE}", fix)
-        enhancer = cls(Path(folder).expanduser().absolute(), os.environ.get(COMMAND_VARIABLE) or SEEDVR_COMMAND)
+        enhancer = cls(*SEEDVR.from_environment())
         enhancer.check()
         return enhancer
 
@@ -124,11 +122,7 @@ class SeedVREnhancer:
             for name in SEEDVR_FILES:
                 if not (self.folder / name).is_file():
                     raise MissingAssetError(f"SeedVR's {name} is not there", str(self.folder / name), _HELP)
-        program = self._words(Path("in"), Path("out"), 0, 16, 16)[0]
-        # the shell's rule: a name with a slash is a path, here from the checkout
-        if shutil.which(str(self.folder / program) if "/" in program else program) is None:
-            fix = f"give the whole path in {COMMAND_VARIABLE}; {_HELP}"
-            raise MissingAssetError(f"the program {program!r} that runs SeedVR is not there", "PATH", fix)
+        SEEDVR.check_program(self.folder, self._words(Path("in"), Path("out"), 0, 16, 16)[0])
 
     def __call__(self, frames: np.ndarray, fps: float, seed: int) -> np.ndarray:
         """See `Enhancer`.
@@ -157,25 +151,16 @@ class SeedVREnhancer:
         return enhanced[:count, : round(height * scale), : round(width * scale)]
 
     def _words(self, source: Path, target: Path, seed: int, res_h: int, res_w: int) -> list[str]:
-        values = {"video_path": source, "output_dir": target, "seed": seed, "res_h": res_h, "res_w": res_w}
-        fix = f"as {SEEDVR_COMMAND!r}"
-        for name in ("video_path", "output_dir"):
-            if f"{{{name}}}" not in self.command:
-                raise InputError(f"the command of SeedVR does not name {{{name}}}", COMMAND_VARIABLE, fix)
-        try:
-            return [word.format(**values) for word in shlex.split(self.command)]
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            what = f"the command of SeedVR is malformed ({type(error).__name__}: {error})"
-            raise InputError(what, COMMAND_VARIABLE, fix) from error
+        return SEEDVR.words(
+            self.command, video_path=source, output_dir=target, seed=seed, res_h=res_h, res_w=res_w
+        )
 
     def _run(self, words: list[str], log: Path) -> None:
         """Runs the command to its end in a process group of its own, so that its workers end with it."""
-        paths = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": paths}
         with log.open("wb") as handle:
             try:
                 process = subprocess.Popen(
-                    words, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=handle,
+                    words, cwd=self.folder, env=environment_of(self.folder), stdin=subprocess.DEVNULL, stdout=handle,
                     stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             except OSError as error:

@@ -26,6 +26,21 @@ def writing_into(folder: str | Path) -> Iterator[None]:
         raise InputError(what, str(error.filename or folder), fix) from error
 
 
+def check_folder(folder: str | Path) -> None:
+    """Looks whether results can be written into a folder, there or not, before long work begins; makes nothing.
+
+    Raises:
+        InputError: a file stands in its place or above it, or writing there is not permitted.
+    """
+    path = Path(folder).expanduser().absolute()
+    there = next(place for place in (path, *path.parents) if place.exists() or place.is_symlink())
+    if not there.is_dir():
+        raise InputError("a folder for results is wanted, this is a file", str(there), "another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        fix = "see to its permissions, or another folder"
+        raise InputError("the results cannot be written (Permission denied)", str(there), fix)
+
+
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path` (same suffix); renames it onto `path` on success, removes it on error.

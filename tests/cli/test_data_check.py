@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from unimo.cli.main import run
 from unimo.synth.engine import generate_clips
 from unimo.synth.gait import gait_library
 from unimo.synth.scene import SceneConfig
@@ -21,16 +21,8 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def unimo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as stop:
-        run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
-
-
-def test_check_prints_a_table_and_names_clips_that_fail(clips: Path, tmp_path: Path, capsys) -> None:
-    code, out, _ = unimo(capsys, "data", "check", clips, "--workers", 1, "--json", tmp_path / "good.json")
+def test_check_prints_a_table_and_names_clips_that_fail(clips: Path, tmp_path: Path, unimo) -> None:
+    code, out, _ = unimo("data", "check", clips, "--workers", 1, "--json", tmp_path / "good.json")
     assert code == 0
     rows = {line.split()[0]: line for line in out.splitlines() if line.strip()}
     assert rows["mask"].rstrip().endswith("ok") and rows["depth"].rstrip().endswith("not there")
@@ -41,23 +33,31 @@ def test_check_prints_a_table_and_names_clips_that_fail(clips: Path, tmp_path: P
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files}
     np.savez(path, **arrays | {"mask": arrays["mask"][::-1, ::-1]})
-    code, out, err = unimo(capsys, "data", "check", clips, "--workers", 1, "--json", tmp_path / "bad.json")
+    code, out, err = unimo("data", "check", clips, "--workers", 1, "--json", tmp_path / "bad.json")
     assert code == 2 and "FAILS in 1" in out
     assert "1 of 2 clips fail: 000001 (mask)" in err
     assert json.loads((tmp_path / "bad.json").read_text())["checks"]["mask"]["failed"] == ["000001"]
-    assert unimo(capsys, "data", "check", clips, "--count", 1, "--workers", 1, "-q")[0] == 0
+    assert unimo("data", "check", clips, "--count", 1, "--workers", 1, "-q")[0] == 0
 
 
-def test_check_refuses_what_is_no_folder_of_clips(tmp_path: Path, capsys) -> None:
-    code, _, err = unimo(capsys, "data", "check", tmp_path / "nowhere")
+def test_check_refuses_what_is_no_folder_of_clips(tmp_path: Path, unimo) -> None:
+    code, _, err = unimo("data", "check", tmp_path / "nowhere")
     assert code == 2 and "no such folder of clips" in err
-    code, _, err = unimo(capsys, "data", "check", tmp_path, "--json", tmp_path)
+    code, _, err = unimo("data", "check", tmp_path, "--json", tmp_path)
     assert code == 2 and "--json names a folder" in err
 
 
-def test_report_writes_one_page_and_keeps_an_older_one(clips: Path, tmp_path: Path, capsys) -> None:
+def test_report_of_a_damaged_clip_ends_well_with_a_warning(clips: Path, tmp_path: Path, unimo, caplog) -> None:
+    shutil.copytree(clips, tmp_path / "clips")
+    (tmp_path / "clips/clips/000001/motion.npz").unlink()
+    assert unimo("data", "report", tmp_path / "clips", "--html", tmp_path / "a.html")[0] == 0
+    assert "1 of 2 cannot be read" in caplog.text
+    assert "000001" in (tmp_path / "a.html").read_text()
+
+
+def test_report_writes_one_page_and_keeps_an_older_one(clips: Path, tmp_path: Path, unimo) -> None:
     page = tmp_path / "report.html"
-    code, out, _ = unimo(capsys, "data", "report", clips, "--html", page)
+    code, out, _ = unimo("data", "report", clips, "--html", page)
     assert code == 0 and f"wrote {page}" in out and page.read_text().startswith("<!doctype html>")
-    code, _, err = unimo(capsys, "data", "report", clips, "--html", page)
+    code, _, err = unimo("data", "report", clips, "--html", page)
     assert code == 2 and "--overwrite" in err

@@ -36,17 +36,9 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def unimo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Runs a command: exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as stop:
-        run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
-
-
-def test_generate_writes_one_folder_a_sample(inputs: Path, tmp_path: Path, capsys) -> None:
+def test_generate_writes_one_folder_a_sample(inputs: Path, tmp_path: Path, unimo) -> None:
     arguments = ("--image", inputs / "picture.png", "--bundle", "debug", "--num-samples", 2, "--frames", 2)
-    code, out, _ = unimo(capsys, "generate", *arguments, "--output", tmp_path / "o", "--export", "bvh", "--no-render")
+    code, out, _ = unimo("generate", *arguments, "--output", tmp_path / "o", "--export", "bvh", "--no-render")
     assert code == 0
     for sample in ("sample_00", "sample_01"):
         names = {path.name for path in (tmp_path / "o" / sample).iterdir()}
@@ -56,39 +48,46 @@ def test_generate_writes_one_folder_a_sample(inputs: Path, tmp_path: Path, capsy
     assert (record["sample"], record["input"]) == (1, str(inputs / "picture.png"))
 
 
-def test_samples_of_an_earlier_run_are_never_mixed_with_new_ones(inputs: Path, tmp_path: Path, capsys) -> None:
+def test_samples_of_an_earlier_run_are_never_mixed_with_new_ones(inputs: Path, tmp_path: Path, unimo) -> None:
     arguments = ("--image", inputs / "picture.png", "--bundle", "debug", "--frames", 2, "--no-render", "-o", tmp_path)
-    assert unimo(capsys, "generate", *arguments, "--num-samples", 2)[0] == 0
+    assert unimo("generate", *arguments, "--num-samples", 2)[0] == 0
     (tmp_path / "sample_01" / "mine.txt").write_text("kept")
-    code, _, err = unimo(capsys, "generate", *arguments)
+    code, _, err = unimo("generate", *arguments)
     assert code == 2 and "sample_00, sample_01 of an earlier run" in err
-    assert unimo(capsys, "generate", *arguments, "--overwrite")[0] == 0
+    assert unimo("generate", *arguments, "--overwrite")[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["motion.npz", "run.json", "sample_01", "video.mp4"]
     assert [path.name for path in (tmp_path / "sample_01").iterdir()] == ["mine.txt"]
 
 
-def test_capture_then_visualize(inputs: Path, tmp_path: Path, capsys) -> None:
+def test_capture_then_visualize(inputs: Path, tmp_path: Path, unimo) -> None:
     common = ("--video", inputs / "clip.mp4", "--bundle", "debug", "--output", tmp_path)
-    code, out, err = unimo(capsys, "capture", *common, "--quiet")
+    code, out, err = unimo("capture", *common, "--quiet")
     assert (code, out, err) == (0, "", "")
     assert {path.name for path in tmp_path.iterdir()} == {"motion.npz", "overlay.mp4", "side_by_side.mp4", "run.json"}
-    code, _, err = unimo(capsys, "capture", *common)
+    code, _, err = unimo("capture", *common)
     assert code == 2 and "already holds motion.npz" in err and "--overwrite" in err
     motion = tmp_path / "motion.npz"
-    assert unimo(capsys, "visualize", motion, "--video", inputs / "clip.mp4", "--export", "glb")[0] == 0
+    assert unimo("visualize", motion, "--video", inputs / "clip.mp4", "--export", "glb")[0] == 0
     assert probe(tmp_path / "motion_view.mp4").width == 48 and (tmp_path / "motion_view.glb").exists()
     write_video(tmp_path / "longer.mp4", np.zeros((6, 40, 48, 3), np.uint8), 15)
     other = ("--video", tmp_path / "longer.mp4", "--output", tmp_path / "deep" / "view.mp4")
-    code, _, err = unimo(capsys, "visualize", motion, *other)
+    code, _, err = unimo("visualize", motion, *other)
     assert code == 2 and "the video has 6 frames and the motion 4" in err and not (tmp_path / "deep").exists()
-    assert unimo(capsys, "visualize", motion, "--size", 64, "--overwrite")[0] == 0
+    assert unimo("visualize", motion, "--size", 64, "--overwrite")[0] == 0
     assert probe(tmp_path / "motion_view.mp4").width == 64
 
 
-def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path: Path, capsys) -> None:
+def test_a_picture_is_no_video_to_capture(inputs: Path, tmp_path: Path, unimo) -> None:
+    for given in (inputs / "picture.png", inputs / "*c*"):
+        code, _, err = unimo("capture", "--video", given, "--bundle", "debug", "--output", tmp_path / "out")
+        assert code == 2 and "this is a picture; a video is wanted" in err and not (tmp_path / "out").exists()
+        assert f"unimo generate --image {inputs / 'picture.png'}" in err and "unimo data extract" in err
+
+
+def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path: Path, unimo) -> None:
     shutil.copytree(inputs, tmp_path / "in")
     arguments = ("--video", tmp_path / "in", "--output", tmp_path / "o", "--bundle", "debug", "--no-render")
-    code, out, err = unimo(capsys, "capture", *arguments)
+    code, out, err = unimo("capture", *arguments)
     assert code == 2
     assert "text.mp4: this file" in err and "1 of 2 videos could not be captured" in err
     assert (tmp_path / "o/clip/motion.npz").exists() and not (tmp_path / "o/text").exists()
@@ -117,7 +116,8 @@ def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path
         (("synth", "--output", "{in}/s", "--backgrounds", "{in}/none"), "no such folder of background pictures"),
         (("synth", "--output", "{in}/s", "--motion-blur", 2), "motion_blur must be in 0..1, not 2"),
         (("evaluate", "capture", "--clips", "{in}", "--json", "{in}"), "--json names a folder; a file is wanted"),
-        (("evaluate", "capture", "--clips", "{in}", "--json", "x.json", "--seeds", "a"), "--seeds takes whole numbers"),
+        (("evaluate", "capture", "--clips", "{in}", "--dataset", "3dpw"), "--clips and --dataset exclude each other"),
+        (("evaluate", "generate", "--dataset", "rich", "--data", "{in}/none"), "there is no such file or folder"),
         (
             ("train", "ar", "--mocap", "{in}/none", "--validation-mocap", "{in}"),
             "there is no such motion file or folder",
@@ -128,10 +128,10 @@ def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path
     ],
 )
 def test_wrong_input_is_one_message_and_exit_code_2(
-    inputs: Path, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple, message: str
+    inputs: Path, unimo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: tuple, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, err = unimo(capsys, *(str(argument).replace("{in}", str(inputs)) for argument in arguments))
+    code, _, err = unimo(*(str(argument).replace("{in}", str(inputs)) for argument in arguments))
     assert code == 2
     assert err.startswith("error: ") and message in err and "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
@@ -142,23 +142,23 @@ def test_debug_shows_the_traceback(inputs: Path) -> None:
         run(["generate", "--image", str(inputs / "none.png"), "--debug"])
 
 
-def test_unknown_options_and_missing_ones_are_usage_errors(capsys) -> None:
-    code, _, err = unimo(capsys, "generate", "--imgae", "x")
+def test_unknown_options_and_missing_ones_are_usage_errors(unimo) -> None:
+    code, _, err = unimo("generate", "--imgae", "x")
     assert code == 2 and "--image" in err
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(
-    inputs: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+    inputs: Path, tmp_path: Path, unimo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments in (("generate", "--image", inputs / "picture.png"), ("capture", "--video", inputs / "clip.mp4")):
-        code, out, _ = unimo(capsys, *arguments, "--bundle", "debug", "--dry-run")
+        code, out, _ = unimo(*arguments, "--bundle", "debug", "--dry-run")
         assert code == 0 and "Dry run: nothing was written." in out and "motion.npz" in out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bundle_info_is_a_page_and_json_is_all_of_it(capsys) -> None:
-    code, out, _ = unimo(capsys, "bundle", "info", "mini")
+def test_bundle_info_is_a_page_and_json_is_all_of_it(unimo) -> None:
+    code, out, _ = unimo("bundle", "info", "mini")
     lines = {line[:30].strip(): line[30:] for line in out.splitlines()}
     assert code == 0 and len(out.splitlines()) < 30
     assert lines["licence"] == "Apache-2.0" and "fps 15, frames 17, side 128" in lines["settings"]
@@ -173,18 +173,18 @@ def test_bundle_info_is_a_page_and_json_is_all_of_it(capsys) -> None:
     mpjpe = info.training["stages"]["motion-tokenizer"]["mpjpe_mm"]
     assert f"mpjpe_mm {mpjpe:.4g}" in lines["motion-tokenizer trained"]
     assert lines["also recorded"] == "settings, probe, constant_pose"
-    code, out, _ = unimo(capsys, "bundle", "info", "mini", "--json")
+    code, out, _ = unimo("bundle", "info", "mini", "--json")
     assert code == 0 and json.loads(out) == to_dict(info)
 
 
-def test_bundle_info_of_other_bundles(tmp_path: Path, capsys) -> None:
+def test_bundle_info_of_other_bundles(tmp_path: Path, unimo) -> None:
     debug = load_bundle("debug")
     parts = {"motion_tokenizer": debug.motion_tokenizer, "ar_model": debug.ar_model}
     origin = {"data": ["mine"], "clips": 1200, "validation": {"step": 1, "minutes": 2.5, "mpjpe_mm": 31.26}}
     cosmos = {"ar_model": {"from": "https://huggingface.co/nvidia/Cosmos-Predict1-4B", "files": {"model.pt": {}}}}
     training = {"motion_tokenizer": origin, "cosmos": cosmos, "note": "by me", "more": {"a": 1}}
     save_bundle(tmp_path / "my bundle", "mine", debug.settings, parts, training, "")
-    code, out, _ = unimo(capsys, "bundle", "info", tmp_path / "my bundle")
+    code, out, _ = unimo("bundle", "info", tmp_path / "my bundle")
     said = {" ".join(line.split()) for line in out.splitlines()}
     assert code == 0 and said >= {
         "licence not stated", "motion_tokenizer: data mine", "motion_tokenizer: clips 1,200", "note by me",
@@ -193,24 +193,24 @@ def test_bundle_info_of_other_bundles(tmp_path: Path, capsys) -> None:
         f"All of it: unimo bundle info '{tmp_path}/my bundle' --json",
     }  # fmt: skip
     (tmp_path / "my bundle" / "ar_model" / "model.safetensors").write_bytes(b"")
-    code, out, _ = unimo(capsys, "bundle", "info", tmp_path / "my bundle")
+    code, out, _ = unimo("bundle", "info", tmp_path / "my bundle")
     assert code == 0 and "damaged: The weights cannot be read: model.safetensors is empty." in out
 
 
-def test_bundle_info_and_verify_of_random_weights(capsys) -> None:
-    code, out, _ = unimo(capsys, "bundle", "info", "debug")
+def test_bundle_info_and_verify_of_random_weights(unimo) -> None:
+    code, out, _ = unimo("bundle", "info", "debug")
     assert code == 0 and "canonical_focal 1.2" in out and out.count("random weights") == 6
-    code, out, _ = unimo(capsys, "bundle", "verify", "debug")
+    code, out, _ = unimo("bundle", "verify", "debug")
     assert code == 0 and out.count("whole") == 5
 
 
-def test_a_component_nobody_knows_is_no_traceback(tmp_path: Path, capsys) -> None:
+def test_a_component_nobody_knows_is_no_traceback(tmp_path: Path, unimo) -> None:
     debug = to_dict(load_bundle("debug").info) | {"components": {"audio": {"config.json": {"size": 2, "sha256": ""}}}}
     (tmp_path / "audio").mkdir()
     (tmp_path / "audio" / "config.json").write_text("{}")
     debug["components"]["audio"]["config.json"]["sha256"] = hashlib.sha256(b"{}").hexdigest()
     (tmp_path / "bundle.json").write_text(json.dumps(debug))
-    code, _, err = unimo(capsys, "bundle", "verify", tmp_path)
+    code, _, err = unimo("bundle", "verify", tmp_path)
     assert code == 2 and "no component called 'audio'" in err and "Traceback" not in err
 
 

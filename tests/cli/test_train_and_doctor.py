@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 
 from unimo.cli import common, doctor
-from unimo.cli.main import run
 from unimo.errors import InputError, MissingAssetError
 from unimo.motion.library import MotionLibrary
 from unimo.synth.gait import gait_library
@@ -36,25 +36,28 @@ def mocap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_pool: None) ->
     return "--mocap", folders[0], "--validation-mocap", folders[1], "--work", tmp_path / "work"
 
 
-def unimo(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
-    """Exit code and what was printed on both streams."""
-    with pytest.raises(SystemExit) as stop:
-        run([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out + captured.err
+@pytest.fixture
+def unimo_says(unimo):
+    """Runs a command: exit code, and what it printed on both streams."""
+
+    def command(*words: object) -> tuple[int, str]:
+        code, out, err = unimo(*words)
+        return code, out + err
+
+    return command
 
 
-def test_train_leaves_weights_and_a_log_and_only_resumes_when_told(mocap, tmp_path: Path, capsys) -> None:
+def test_train_leaves_weights_and_a_log_and_only_resumes_when_told(mocap, tmp_path: Path, unimo_says) -> None:
     command = ("train", "visual-tokenizer", *mocap, *SMALL)
-    code, text = unimo(capsys, *command, "--set", "optimization.steps=2")
+    code, text = unimo_says(*command, "--set", "optimization.steps=2")
     work = tmp_path / "work"
     assert code == 0 and str(work / "visual-tokenizer.safetensors") in text
     assert load_file(work / "visual-tokenizer.safetensors")
     rows = [json.loads(line) for line in (work / "visual-tokenizer" / "log.jsonl").read_text().splitlines()]
     assert rows[-1]["kind"] == "validation" and rows[-1]["step"] == 2
-    code, text = unimo(capsys, *command)
+    code, text = unimo_says(*command)
     assert code == 2 and "holds checkpoints of visual-tokenizer" in text and "--resume" in text
-    code, _ = unimo(capsys, *command, "--resume", "--set", "optimization.steps=3")
+    code, _ = unimo_says(*command, "--resume", "--set", "optimization.steps=3")
     rows = [json.loads(line) for line in (work / "visual-tokenizer" / "log.jsonl").read_text().splitlines()]
     assert code == 0 and rows[-1]["step"] == 3
 
@@ -68,9 +71,9 @@ def nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("sweep", [(), ("--sweep", "ar_model")])
 def test_the_transformer_needs_trained_tokenizers_before_anything_is_rendered(
-    mocap, tmp_path: Path, capsys, nothing_is_made: None, sweep: tuple[str, ...]
+    mocap, tmp_path: Path, unimo_says, nothing_is_made: None, sweep: tuple[str, ...]
 ) -> None:
-    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL, *sweep)
+    code, text = unimo_says("train", "ar", *mocap, *SMALL, *sweep)
     assert code == 2
     assert "motion-tokenizer and visual-tokenizer must be trained in the work folder first; nothing was" in text
     assert f"looked: {tmp_path}/work/motion-tokenizer.safetensors, {tmp_path}/work/visual-tokenizer.safetensors" in text
@@ -86,20 +89,20 @@ def test_the_transformer_needs_trained_tokenizers_before_anything_is_rendered(
     assert not work.exists()
 
 
-def test_the_commands_of_the_advice_run_and_then_the_transformer_trains(mocap, tmp_path: Path, capsys) -> None:
-    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL)
+def test_the_commands_of_the_advice_run_and_then_the_transformer_trains(mocap, tmp_path: Path, unimo_says) -> None:
+    code, text = unimo_says("train", "ar", *mocap, *SMALL)
     advice = [shlex.split(line.removeprefix("  try:")) for line in text.splitlines() if " unimo train " in line]
     assert code == 2 and [words[2] for words in advice] == ["motion-tokenizer", "visual-tokenizer"]
     quick = {"motion-tokenizer": ("--set", "data.windows=4", "--set", "data.validation_windows=2")}
     for words in advice:
-        code, text = unimo(capsys, *words[1:], "--device", "cpu", *quick.get(words[2], ()))
+        code, text = unimo_says(*words[1:], "--device", "cpu", *quick.get(words[2], ()))
         assert code == 0, text
-    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL)
+    code, text = unimo_says("train", "ar", *mocap, *SMALL)
     assert code == 0 and (tmp_path / "work" / "ar.safetensors").is_file()
 
 
-def test_the_diffusion_decoder_names_all_three_tokenizers(mocap, capsys, nothing_is_made: None) -> None:
-    code, text = unimo(capsys, "train", "diffusion-decoder", *mocap, *SMALL)
+def test_the_diffusion_decoder_names_all_three_tokenizers(mocap, unimo_says, nothing_is_made: None) -> None:
+    code, text = unimo_says("train", "diffusion-decoder", *mocap, *SMALL)
     assert code == 2 and "motion-tokenizer and visual-tokenizer and continuous-tokenizer must be trained" in text
     commands = [line.split() for line in text.splitlines() if " unimo train " in line]
     assert [words[-1] == "--continuous" for words in commands] == [False, False, True]
@@ -115,34 +118,35 @@ def test_tokenizers_of_a_bundle_will_do(mocap, tmp_path: Path) -> None:
 
 
 def test_a_stage_begun_on_other_tokens_is_refused_before_anything_is_rendered(
-    mocap, tmp_path: Path, capsys, nothing_is_made: None
+    mocap, tmp_path: Path, unimo_says, nothing_is_made: None
 ) -> None:
     (tmp_path / "work" / "ar").mkdir(parents=True)
     (tmp_path / "work" / "ar" / "tokenizers.txt").write_text("others")
-    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL, "--start-from", "debug")
+    (tmp_path / "work" / "ar" / "step_00000002.safetensors").touch()
+    code, text = unimo_says("train", "ar", *mocap, *SMALL, "--start-from", "debug", "--resume")
     assert code == 2 and "ar was trained on tokens of other tokenizers" in text
     assert f"try: mv {tmp_path}/work/ar {tmp_path}/work/ar_before, or another --work" in text
 
 
-def test_an_unknown_setting_is_named_with_its_neighbour(mocap, tmp_path: Path, capsys) -> None:
-    code, text = unimo(capsys, "train", "ar", *mocap, *SMALL, "--set", "optimization.learning_rat=1")
+def test_an_unknown_setting_is_named_with_its_neighbour(mocap, tmp_path: Path, unimo_says) -> None:
+    code, text = unimo_says("train", "ar", *mocap, *SMALL, "--set", "optimization.learning_rat=1")
     assert code == 2 and "learning_rat" in text and "learning_rate" in text
     assert not (tmp_path / "work").exists()
 
 
-def test_doctor_tells_what_is_missing_and_fails_only_for_what_is_required(monkeypatch, capsys) -> None:
+def test_doctor_tells_what_is_missing_and_fails_only_for_what_is_required(monkeypatch, unimo_says) -> None:
     def absent() -> str:
         raise MissingAssetError("no such thing", "nowhere", "fetch it")
 
     monkeypatch.setattr(doctor, "CHECKS", (("a driver", True, lambda: "llvmpipe"), ("an extra", False, absent)))
-    code, text = unimo(capsys, "doctor")
+    code, text = unimo_says("doctor")
     assert code == 0 and "llvmpipe" in text and "fetch it" in text and "optional" in text
     monkeypatch.setattr(doctor, "CHECKS", (("a driver", True, absent),))
-    code, text = unimo(capsys, "doctor")
+    code, text = unimo_says("doctor")
     assert code == 2 and "missing" in text and "no such thing" in text
 
 
-def test_the_doctor_fits_into_80_columns_and_breaks_no_path(monkeypatch, capsys) -> None:
+def test_the_doctor_fits_into_80_columns_and_breaks_no_path(monkeypatch, unimo_says) -> None:
     path = "/home/someone/with/a/rather/long/place/for/weights/and/even-longer-names/SMPLX_NEUTRAL.npz"
 
     def absent() -> str:
@@ -152,7 +156,7 @@ def test_the_doctor_fits_into_80_columns_and_breaks_no_path(monkeypatch, capsys)
     monkeypatch.setattr(common.out, "_width", 80)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    _, text = unimo(capsys, "doctor")
+    _, text = unimo_says("doctor")
     lines = text.splitlines()
     assert lines[0].split() == ["a", "body", "absent", "(optional)"] and any(path in line for line in lines)
     assert all(len(line) <= 80 or line.strip() == path for line in lines) and "┃" not in text
@@ -165,13 +169,31 @@ def test_every_check_of_the_doctor_answers_on_this_machine() -> None:
             assert check(), name
 
 
-def test_the_doctor_looks_for_seedvr(monkeypatch, capsys, tmp_path: Path) -> None:
+def test_the_doctor_names_every_extra_that_code_uses(monkeypatch, unimo_says) -> None:
+    there = {"ray": "2.60.0", "lz4": "4"}
+
+    def version(name: str) -> str:
+        if name not in there:
+            raise PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(doctor, "version", version)
+    extras = ("Ray", "viser", "h5py", "flash-attn")
+    monkeypatch.setattr(doctor, "CHECKS", tuple(check for check in doctor.CHECKS if check[0].startswith(extras)))
+    code, text = unimo_says("doctor")
+    assert code == 0 and len(doctor.CHECKS) == 4 and "ray 2.60.0" in text
+    for extra in ("viewer", "importers", "gpu"):
+        assert f"pip install 'unimo[{extra}]'" in text
+    assert "needs h5py\n" in text and "unimo[scale]" not in text
+
+
+def test_the_doctor_looks_for_seedvr(monkeypatch, unimo_says, tmp_path: Path) -> None:
     seedvr = [check for check in doctor.CHECKS if "SeedVR" in check[0]]
     monkeypatch.setattr(doctor, "CHECKS", seedvr)
     monkeypatch.delenv("UNIMO_SEEDVR", raising=False)
-    code, text = unimo(capsys, "doctor")
+    code, text = unimo_says("doctor")
     assert code == 0 and "optional" in text and "not configured" in text
     monkeypatch.setenv("UNIMO_SEEDVR", str(tmp_path))
     monkeypatch.setenv("UNIMO_SEEDVR_COMMAND", "sh run.sh {video_path} {output_dir}")
-    code, text = unimo(capsys, "doctor")
+    code, text = unimo_says("doctor")
     assert code == 0 and "optional" not in text and len(seedvr) == 1

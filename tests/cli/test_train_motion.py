@@ -84,6 +84,12 @@ def test_a_run_ends_with_a_bundle_part_and_pictures(finished: Path) -> None:
         assert torch.allclose(value.float(), trained[key].float(), rtol=2e-3, atol=1e-4), key
 
 
+def test_what_comes_before_the_first_step_is_told(data: Path, tmp_path: Path, capsys, caplog) -> None:
+    with caplog.at_level("INFO", "unimo"):
+        code, _ = train(capsys, data, tmp_path / "work", "--set", "optimization.steps=1")
+    assert code == 0 and "drawing 4 windows to train on (data.windows)" in caplog.text
+
+
 def test_the_part_turns_motions_to_ids_and_back(data: Path, finished: Path) -> None:
     tokenizer = load_motion_tokenizer(finished / "bundle")
     motion = MotionLibrary.from_files([data])[0].motion

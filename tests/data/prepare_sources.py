@@ -78,3 +78,10 @@ class DeadlySource(Source):
     def sha256(self) -> str:
         os.kill(os.getpid(), signal.SIGKILL)
         return ""
+
+
+class HugeSource(Source):
+    """A source that takes more memory than there is."""
+
+    def sha256(self) -> str:
+        raise MemoryError  # without words, as Python's own

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import maximum_filter
 
 from unimo.data.check import MEASURES, CheckReport, check_folder
+from unimo.data.check_clip import check_clip
+from unimo.data.check_files import ClipFiles
 from unimo.errors import InputError
 from unimo.motion.npz import load_motion, save_motion
-from unimo.synth.engine import generate_clips
+from unimo.synth.clip_files import write_clip
+from unimo.synth.engine import clip_seed, generate_clips
 from unimo.synth.gait import gait_library
-from unimo.synth.scene import SceneConfig
+from unimo.synth.render import render_scene
+from unimo.synth.scene import SceneConfig, SceneSampler
 
 NAME = "000000"
 
@@ -66,6 +71,19 @@ def test_clips_of_the_engine_pass_every_check(made: Path) -> None:
         assert summary.verdict == "ok" and summary.missing == [] and summary.worst is not None
     worst = {summary.measure.name: summary.worst or 0.0 for summary in report.summaries}
     assert worst["mask"] > 0.99 and worst["keypoints"] < 1e-3 and worst["flow_body"] < 0.05
+    assert worst["surface_outline"] < 0.01
+
+
+def test_a_finger_at_a_pixel_centre_is_no_fault(tmp_path: Path) -> None:
+    """The fifth clip of `unimo synth --looks varied`: a finger's tip stands at a centre, three pixels off the mask."""
+    config = SceneConfig(looks="varied")
+    sampler = SceneSampler(gait_library(seed=0), config)
+    write_clip(render_scene(sampler.sample(clip_seed(0, 4))), tmp_path, "000004", ["surface"])
+    found = check_clip(tmp_path / "000004")
+    assert found.faults == [] and found.values["surface_outline"] == pytest.approx(0, abs=0.02)
+    files = ClipFiles(tmp_path / "000004")
+    alone = np.isfinite(files.arrays["surface"][..., 0]) & ~maximum_filter(files.arrays["mask"], (1, 3, 3))
+    assert alone.any()
 
 
 def shift_mask(folder: Path) -> None:
@@ -125,6 +143,22 @@ def surface_everywhere(folder: Path) -> None:
     change(folder, "layers.npz", surface=lambda a: np.nan_to_num(a))
 
 
+def surface_one_pixel_aside(folder: Path) -> None:
+    change(folder, "layers.npz", surface=lambda a: np.roll(a, 1, 2))
+
+
+def surface_two_pixels_down(folder: Path) -> None:
+    change(folder, "layers.npz", surface=lambda a: np.roll(a, 2, 1))
+
+
+def surface_far_off_in_one_pixel(folder: Path) -> None:
+    def dot(surface: np.ndarray) -> np.ndarray:
+        surface[2, 1, 1] = 0.0
+        return surface
+
+    change(folder, "layers.npz", surface=dot)
+
+
 def exchanged_flows(folder: Path) -> None:
     swap(folder, "layers.npz", "flow_forward", "flow_backward")
 
@@ -159,7 +193,10 @@ def tracks_by_corner(folder: Path) -> None:
         (flipped_normals, {"normals_person", "normals_room"}),
         (normals_in_other_axes, {"normals_person", "normals_room"}),
         (mirrored_surface, {"surface"}),
-        (surface_everywhere, {"files"}),
+        (surface_everywhere, {"files", "surface_outline"}),
+        (surface_one_pixel_aside, {"surface_outline"}),
+        (surface_two_pixels_down, {"surface_outline"}),
+        (surface_far_off_in_one_pixel, {"files"}),
         (exchanged_flows, {"flow_picture", "flow_body", "flow_room"}),
         (flow_y_first, {"flow_picture", "flow_body", "flow_room", "flow_return"}),
         (no_flow, {"flow_body", "flow_room"}),
@@ -206,6 +243,9 @@ def test_shapes_hashes_and_counts(folder: Path) -> None:
     assert "arrays_sha256 of clip.json is not that of the arrays" in found
     assert "clip.json says frames 6, it is 5" in found
     assert "clip.json is not what the manifest says of the clip" in found
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().splitlines()[1] + "\n")
+    assert "the clip is not in the manifest" in faults(check_folder(folder))
 
 
 def test_a_record_of_another_kind_is_a_fault(folder: Path) -> None:

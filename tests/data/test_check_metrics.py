@@ -10,6 +10,7 @@ from unimo.metrics.ground_truth import (
     mask_iou,
     normal_angles,
     normals_of_depth,
+    outline_difference,
     pixel_centres,
     reprojection_errors,
     round_trip_errors,
@@ -51,6 +52,19 @@ def test_mask_iou() -> None:
     assert mask_iou(mask, np.roll(mask, 2, axis=2)) == pytest.approx(8 / 24)
     with pytest.raises(ValueError, match="differ in shape"):
         mask_iou(mask, mask[:1])
+
+
+@pytest.mark.parametrize("side", [32, 256])
+def test_a_shift_of_an_outline_shows_at_any_size(side: int) -> None:
+    mask = np.zeros((side, side), bool)
+    mask[side // 4 : side // 2, side // 4 : 3 * side // 4] = True
+    assert outline_difference(mask, mask) == 0.0
+    assert 0.5 < outline_difference(np.roll(mask, 1, axis=0), mask) < 1.0
+    few = mask.copy()
+    few[0, 0] = True
+    assert outline_difference(few, mask) == pytest.approx(1 / (1.5 * side - 4))
+    assert outline_difference(few, np.zeros_like(mask)) == np.inf
+    assert outline_difference(np.zeros_like(mask), np.zeros_like(mask)) == 0.0
 
 
 def test_bilinear_samples_know_where_the_centres_are() -> None:

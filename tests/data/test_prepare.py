@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import unimo.files
-from tests.data.prepare_sources import SMALL, DeadlySource, contents, motion_of, shot, write_clip, write_walk
+from tests.data.prepare_sources import SMALL, DeadlySource, contents, motion_of, shot, write_clip
 from unimo.bundle import load_bundle
 from unimo.cli import main
 from unimo.data import prepare as prepare_module
@@ -34,7 +34,7 @@ from unimo.data.workers import in_processes
 from unimo.errors import InputError, MissingAssetError
 from unimo.media.video import read_video
 from unimo.media.video_writer import write_video
-from unimo.motion.npz import load_motion, save_motion
+from unimo.motion.npz import load_motion
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -211,64 +211,6 @@ class TestStops:
             prepare(folder, output, SMALL, workers=1)
         (folder / "new.mp4").unlink()
         assert prepare(folder, output, SMALL, workers=1).clips == 7  # what was only touched is no change
-
-
-class TestRefusals:
-    def test_places(self, videos: Path, tmp_path: Path) -> None:
-        for output in (videos, videos / "out", videos.parent):
-            with pytest.raises(InputError, match="side by side"):
-                prepare(videos, output, SMALL)
-        (tmp_path / "full").mkdir()
-        (tmp_path / "full" / "thesis.tex").touch()
-        with pytest.raises(InputError, match="not empty"):
-            prepare(videos, tmp_path / "full", SMALL)
-        (tmp_path / "file").touch()
-        with pytest.raises(InputError, match="cannot be written"):
-            prepare(videos, tmp_path / "file" / "out", SMALL)
-
-    @pytest.mark.parametrize(
-        ("settings", "words"),
-        [
-            (PrepareSettings("debug", frames=16), "1 \\+ 8n frames"),
-            (PrepareSettings("debug", stride=0, frames=9, shard_size=0), "at least 1"),
-            (PrepareSettings("debug", min_confidence=1.5), "between 0 and 1"),
-            (PrepareSettings("debug", validation_subjects=("s0", "s9")), "validation subject 's9'"),
-        ],
-    )
-    def test_settings(self, videos: Path, tmp_path: Path, settings: PrepareSettings, words: str) -> None:
-        with pytest.raises(InputError, match=words):
-            prepare(videos, tmp_path / "out", settings)
-        assert not (tmp_path / "out").exists()
-
-    def test_videos_that_nothing_labels(self, tmp_path: Path) -> None:
-        write_video(tmp_path / "in" / "walk.mp4", shot(0, 12), 15)
-        with pytest.raises(InputError, match="no extractor was chosen"):
-            prepare(tmp_path / "in", tmp_path / "out", SMALL)
-
-    def test_every_unusable_source_has_its_reason_and_no_clip_is_an_error(self, tmp_path: Path) -> None:
-        folder = tmp_path / "in"
-        write_walk(folder / "short.mp4", frames=3)
-        write_walk(folder / "one.mp4", frames=1)
-        save_motion(write_walk(folder / "other.mp4").with_suffix(".npz"), motion_of(7, 15))
-        nan = write_walk(folder / "nan.mp4").with_suffix(".npz")
-        with np.load(nan) as data:
-            arrays = dict(data)
-        arrays["trans"][3] = np.nan
-        np.savez(nan, **arrays)
-        cut = write_walk(folder / "cut.mp4", frames=60)
-        cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-        write_walk(folder / "empty.mp4").write_bytes(b"")
-        write_clip(folder / "clip") / "clip.json"
-        (folder / "clip" / "clip.json").write_text("{")
-        with pytest.raises(InputError, match="not one clip came out of 7 videos"):
-            prepare(folder, tmp_path / "out", SMALL, workers=1)
-        lines = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
-        reasons = {line["source"]: line["reason"] for line in map(json.loads, lines)}
-        assert sorted(reasons) == ["clip", "cut.mp4", "empty.mp4", "nan.mp4", "other.mp4"]
-        assert "damaged" in reasons["clip"] and "0 bytes" in reasons["empty.mp4"]
-        assert "NaN" in reasons["nan.mp4"] and "12 frames, the motion beside it 7" in reasons["other.mp4"]
-        assert "moov" in reasons["cut.mp4"] or "cut short" in reasons["cut.mp4"]
-        assert not any(str(tmp_path) in reason for reason in reasons.values())
 
 
 class TestCommand:

@@ -6,14 +6,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.data.prepare_sources import SMALL, contents
 from unimo.data.prepare import Summary, prepare
-from unimo.errors import InputError
+from unimo.data.samples import Job
+from unimo.data.sources import Source
+from unimo.data.workers import in_processes
+from unimo.errors import InputError, UniMoError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,6 +63,26 @@ def test_a_lost_worker_loses_nothing(
     summary = prepare(videos, tmp_path / "out", SMALL, ray="auto")
     thread.join()
     assert len(killed) == 1 and summary.clips == 7
+    assert contents(tmp_path / "out") == contents(undisturbed[0])
+
+
+def test_an_error_of_ray_ends_with_words_and_the_run_goes_on_later(
+    videos: Path, undisturbed: tuple[Path, Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    exceptions = pytest.importorskip("ray.exceptions")
+
+    def fail_later(data: object, job: Job, sources: Sequence[Source]) -> Iterator[Source]:
+        yield from in_processes(job, sources[:3], 1)
+        raise exceptions.RaySystemError("traceback\n  of\nModuleNotFoundError: No module named 'unimo'")
+
+    # what a worker without UniMo raises, without the half minute that a cluster takes to start and fail
+    monkeypatch.setattr(ray, "init", lambda *_, **__: None)
+    monkeypatch.setattr("unimo.data.ray_backend._map", fail_later)
+    with pytest.raises(UniMoError, match=r"Ray stopped with an error \(.*No module named 'unimo'") as caught:
+        prepare(videos, tmp_path / "out", SMALL, ray="auto")
+    assert "same command again" in str(caught.value) and "looked: auto" in str(caught.value)
+    assert prepare(videos, tmp_path / "out", SMALL, workers=1).fresh_clips < 7
     assert contents(tmp_path / "out") == contents(undisturbed[0])
 
 

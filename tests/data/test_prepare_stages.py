@@ -260,10 +260,7 @@ class TestSources:
         for path in (elsewhere / "walk.mp4", folder / "own" / "run.mp4"):
             path.parent.mkdir(parents=True)
             path.touch()
-        try:
-            (folder / "b").symlink_to(elsewhere, target_is_directory=True)
-        except OSError:
-            pytest.skip("links cannot be made here")
+        (folder / "b").symlink_to(elsewhere, target_is_directory=True)
         (folder / "c").symlink_to(elsewhere, target_is_directory=True)
         (elsewhere / "back").symlink_to(folder, target_is_directory=True)
         assert [source.name for source in find_sources(folder)] == ["b/walk.mp4", "own/run.mp4"]

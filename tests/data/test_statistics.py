@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import weakref
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unimo.data import collection as collections
 from unimo.data.collection import Sample, load_collection
 from unimo.data.report_charts import bars, histogram
 from unimo.data.report_page import write_data_report
@@ -185,6 +188,57 @@ def test_prepared_shards(clips: Path, tmp_path: Path) -> None:
     text = write_data_report(tmp_path, tmp_path / "a.html").read_text()
     assert Page(text).open == [] and "no person was found" in text and "bad.mp4" in text and "a walk" in text
     assert {"Confidence of the labels", "Text labels", "Left out"} <= set(Page(text).titles)
+
+
+def test_the_most_unusual_say_on_which_side_they_are(tmp_path: Path) -> None:
+    speeds = [1.0, 1.1, 0.9, 1.05, 0.95, 0.0]
+    samples = [Sample(f"m{i}", standing(speed=speed)) for i, speed in enumerate(speeds)]
+    found = describe(samples)
+    assert (found.unusual[0].index, found.unusual[0].source, found.unusual[0].reason) == (5, "m5", "speed")
+    assert found.unusual[0].score == pytest.approx(-0.975 / 0.075, abs=0.05)
+    assert np.all(np.diff([abs(one.score) for one in found.unusual]) <= 1e-9)
+    for sample in samples:
+        save_motion(tmp_path / "motions" / sample.name / "walk.npz", sample.motion)
+    text = write_data_report(tmp_path / "motions", tmp_path / "a.html").read_text()
+    assert "13.0 usual deviations below the middle in speed: m5/walk" in text
+    assert not re.search(r"-[\d.]+ usual deviations", text) and "above the middle" in text
+
+
+def test_damaged_clips_are_named_and_do_not_end_the_report(
+    clips: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(clips, folder)
+    first, second, third = sorted((folder / "clips").iterdir())
+    (first / "motion.npz").write_bytes(b"PK\x03\x04")
+    (second / "rgb.mp4").write_bytes(b"no video")
+    text = write_data_report(folder, tmp_path / "a.html").read_text()
+    page = Page(text)
+    assert page.open == [] and "<b>2</b>clips" in text and "<b>1</b>left out" in text and "<b>10</b>frames" in text
+    assert {"Damaged: cannot be read", "Damaged: cannot be drawn, such as by its video; counted nevertheless"} <= set(
+        page.titles
+    )
+    cut_off, bad_video = (text.split("<h2>Damaged")[i].split("</table>")[0] for i in (1, 2))
+    assert "this .npz file is cut off" in cut_off and first.name in cut_off and third.name not in cut_off
+    assert second.name in bad_video and first.name not in bad_video
+    assert f"1 of 3 cannot be read and are left out; the first is {first.name}" in caplog.text
+    assert f"{second.name} cannot be drawn" in caplog.text
+
+
+def test_motions_are_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        save_motion(tmp_path / f"{number}/walk.npz", standing(speed=number))
+    alive, most = weakref.WeakSet(), []
+
+    def watched(*arguments) -> Sample:
+        sample = Sample(*arguments)
+        alive.add(sample.motion)
+        most.append(len(alive))
+        return sample
+
+    monkeypatch.setattr(collections, "Sample", watched)
+    found = describe(load_collection(tmp_path).samples)
+    assert found.frames == 6 * 11 and len(most) == 12 and max(most) <= 2
 
 
 def test_what_cannot_be_described_is_refused(clips: Path, tmp_path: Path) -> None:

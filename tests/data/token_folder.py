@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,16 @@ def write_folder(
     bundle: str = "debug",
     grid: tuple[int, int, int] = (2, 2, 2),
     frames: int = 9,
+    start: int = 0,
+    videos: Sequence[str] = (),
     **more: Any,
 ) -> list[Shard]:
-    """Shards of these numbers of clips by split; clip n has the key `clip<n>`, n counted over all.
+    """Shards of these numbers of clips by split; clip n has the key `clip<n>`, n counted over all from `start` on.
 
-    `more` goes into prepare.json; training and validation clips are of two subjects.
+    `videos` are the sha256 of the videos that they are of, by split; `more` goes into prepare.json; training and
+    validation clips are of two subjects.
     """
-    shards, number = [], 0
+    shards, number = [], start
     for split, sizes in counts.items():
         for index, size in enumerate(sizes):
             samples = []
@@ -51,7 +55,9 @@ def write_folder(
     note = {"tokenizers": tokenizers, "bundle": {"name": bundle}, "validation_subjects": ["ben"]}
     note |= {"fps": 15, "frames": frames, "side": 16 * grid[1], "canonical_focal": 1.2, "body": "open"}
     (folder / "prepare.json").write_text(json.dumps(note | more))
-    records = [{"subject": subjects[split], "clips": sum(sizes)} for split, sizes in counts.items()]
+    records: list[dict] = [{"subject": subjects[split], "clips": sum(sizes)} for split, sizes in counts.items()]
+    for record, video in zip(records, videos, strict=False):
+        record |= {"source": f"{video}.mp4", "sha256": video}
     (folder / "sources.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return shards
 

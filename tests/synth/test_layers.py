@@ -24,7 +24,7 @@ from unimo.render.shading import MeshTopology
 from unimo.synth.background import view_room
 from unimo.synth.gait import gait_library
 from unimo.synth.layers import LAYERS, parse_layers
-from unimo.synth.layers_body import BodySurface, SurfacePoints
+from unimo.synth.layers_body import BodySurface, FaceMap, SurfacePoints
 from unimo.synth.layers_room import room_backdrop
 from unimo.synth.puppet import load_puppet
 from unimo.synth.render import render_scene
@@ -261,6 +261,18 @@ def test_a_wall_that_gives_way_takes_its_points_along(library):
     assert np.allclose(moved, rays[pixels] * views[0].depth[pixels, None], atol=1e-4)
     fixed = [view_room(room, pose, scene.motion.intrinsics, SIDE, np.zeros(3), poses[:, :3, 3]) for pose in poses]
     assert fixed[0].positions[4] == fixed[1].positions[4] == pytest.approx(1.9)
+
+
+def test_a_face_map_forgets_nothing_and_keeps_only_the_person():
+    faces = np.full((48, 30), -1, np.int32)
+    faces[7:25, 4:19] = np.random.Generator(np.random.PCG64(0)).integers(-1, 500, (18, 15))
+    for count, size in ((500, 2), (70_000, 4)):
+        kept = FaceMap(faces, count)
+        rows, columns = np.mgrid[:48, :30]
+        assert np.array_equal(kept.at(rows.ravel(), columns.ravel()), faces.ravel())
+        assert np.array_equal(kept.at_pixels(), faces[1::3, 1::3].ravel())
+        assert kept.nbytes == 18 * 15 * size
+    assert (FaceMap(np.full((6, 6), -1), 500).at_pixels() == -1).all()
 
 
 def test_hiding_is_exact():

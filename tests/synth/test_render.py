@@ -14,6 +14,7 @@ from unimo.media.images import write_image
 from unimo.media.video import read_video
 from unimo.motion.frames import joint_positions
 from unimo.motion.npz import load_motion
+from unimo.synth import clip_files
 from unimo.synth.engine import generate_clips
 from unimo.synth.gait import gait_library
 from unimo.synth.layers import LAYERS
@@ -124,8 +125,12 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(library, tmp_path)
     assert len({record["arrays_sha256"] for record in records}) == 3
     assert (out / "clips" / "000000" / "rgb.mp4").stat().st_mtime_ns == kept
     assert not list((out / "clips").glob(".*"))
-    with pytest.raises(InputError, match="another seed or configuration"):
-        generate_clips(library, 3, 2, out, CONFIG, workers=1)
+    with pytest.raises(InputError, match="other settings: seed was 1, now 2; motion-blur was 0, now 0.5\n"):
+        generate_clips(library, 3, 2, out, replace(CONFIG, motion_blur=0.5), workers=1)
+    before = manifest.read_bytes()
+    with pytest.raises(InputError, match="holds 3 clips already, a count of 2 .*\n.*\n.*--count 3 or more"):
+        generate_clips(library, 2, 1, out, CONFIG, workers=1)
+    assert manifest.read_bytes() == before
     others = gait_library(LIBRARY_SIZE, seed=1, seconds=3.0)
     with pytest.raises(InputError, match="made from other motions"):
         generate_clips(others, 4, 1, out, CONFIG, workers=1)
@@ -139,6 +144,41 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(library, tmp_path)
     (tmp_path / "mine" / "thesis.txt").write_text("keep me")
     with pytest.raises(InputError, match="not empty"):
         generate_clips(library, 1, 1, tmp_path / "mine", CONFIG, workers=1)
+    for place in (tmp_path / "mine" / "thesis.txt", tmp_path / "mine" / "thesis.txt" / "below"):
+        with pytest.raises(InputError, match="this is a file, and clips go into a folder"):
+            generate_clips(library, 1, 1, place, CONFIG, workers=1)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_run_that_ends_before_its_first_clip_leaves_nothing(library, tmp_path, monkeypatch, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(clip_files, "save_motion", full)
+    out = tmp_path / "deep" / "run"
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError):
+        generate_clips(library, 1, 1, out, CONFIG, workers=1)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    generate_clips(library, 1, 1, out, CONFIG, workers=1)
+    monkeypatch.setattr(clip_files, "save_motion", full)
+    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError):
+        generate_clips(library, 2, 1, out, CONFIG, workers=1)
+    assert [path.name for path in (out / "clips").iterdir()] == ["000000"] and (out / "synth.json").is_file()
+
+
+def test_clips_say_what_is_behind_them(library, tmp_path):
+    write_image(tmp_path / "wall.png", np.full((90, 120, 3), (200, 40, 40), np.uint8))
+    config = replace(CONFIG, side=32, frames=2, camera="mixed", images=str(tmp_path))
+    records = [generate_clips(library, 12, 0, tmp_path / "out", config, workers=1)]
+    records = [json.loads(line) for line in records[0].read_text().splitlines()]
+    assert {record["background"] for record in records} == {"wall.png", "procedural"}
+    assert all(r["background"] == "procedural" for r in records if r["camera"] in ("pan", "orbit"))
+    assert {"pan", "orbit"} & {record["camera"] for record in records}
+    (tmp_path / "words.jpg").write_text("no picture")
+    with pytest.raises(InputError, match="background picture cannot be read\n.*words.jpg"):
+        generate_clips(library, 1, 0, tmp_path / "other", replace(config, frames=3), workers=1)
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_library_that_cannot_serve_leaves_no_folder(library, tmp_path):

@@ -107,5 +107,27 @@ def test_too_short_library_and_bad_configuration_are_refused(library):
         sample_scene(library, 0, replace(CONFIG, frames=200))
     with pytest.raises(ConfigError, match="focal must be a range"):
         SceneConfig(focal=(2.0, 1.0))
-    with pytest.raises(ConfigError, match="impossible clip"):
-        SceneConfig(fps=0)
+    with pytest.raises(InputError, match="7.99 s of motion.*has 3.00 s"):
+        sample_scene(library, 0, replace(CONFIG, frames=12, fps=11 / 6.66))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"fps": 0}, "fps must be 0.01 to 1000 frames per second, not 0\n  try: 15, the default"),
+        ({"fps": 1e6}, "not 1000000\n"),
+        ({"fps": float("nan")}, "fps must be .*, not nan"),
+        ({"side": 8}, "side must be 16 to 4096 pixels, not 8"),
+        ({"frames": 0}, "frames must be at least 1, not 0\n  try: 17"),
+        ({"motion_blur": 1.5}, "motion_blur must be 0 to 1 of .*\n  try: 0, the default"),
+        ({"sensor_noise": float("nan")}, "sensor_noise must be 0 to 64 grey levels, not nan"),
+        ({"mirror": 2.0}, "mirror must be 0 to 1, not 2\n  try: 0.5"),
+        ({"speed": (1.0, float("inf"))}, "speed must be a range .*, not 1 inf\n  try"),
+        ({"camera": "orbits"}, "camera must be one of default, still, .*, not 'orbits'\n  try: orbit"),
+        ({"looks": "fancy"}, "looks must be one of basic, varied, not 'fancy'\n  try: basic"),
+        ({"camera": "pan", "images": "photos"}, "images cannot stand behind the moves of camera 'pan'.*\n  try"),
+    ],
+)
+def test_impossible_settings_are_refused(changes, told):
+    with pytest.raises(ConfigError, match=told):
+        SceneConfig(**changes)

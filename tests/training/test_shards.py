@@ -58,7 +58,7 @@ def task_of(train: TokenPack | ShardLoader | Path, validation: int = 2, seed: in
         DEBUG.optimization, batch_size=3, steps=6, ema_decay=0.5, checkpoint_every=2, learning_rate=1e-2, seed=seed
     )
     if isinstance(train, Path):
-        train = ShardLoader(TokenShards(train), seed, parallel.rank(), parallel.world_size())
+        train = ShardLoader(TokenShards.of(train), seed, parallel.rank(), parallel.world_size())
     config = replace(DEBUG, optimization=optimization, data=ArDataConfig(**data))
     return ArTask(config, train, pack_of(range(100, 100 + validation)))
 
@@ -244,7 +244,7 @@ def test_the_command_trains_with_the_tokenizers_that_made_the_shards(prepared, t
     assert not (tmp_path / "whole" / "packs").exists()
     bundle = load_bundle(tmp_path / "whole" / "bundle")
     assert all(torch.equal(value.half(), first[key].half()) for key, value in bundle.ar_model.state_dict().items())
-    training, shards = bundle.info.training, TokenShards(prepared)
+    training, shards = bundle.info.training, TokenShards.of(prepared)
     assert bundle.info.name == "whole" and training["clips"] == len(shards) and training["shards"] == shards.fingerprint
     assert training["data"] == f"shards of unimo data prepare: {prepared.name}"
     UniMoPipeline(bundle)
@@ -253,7 +253,7 @@ def test_the_command_trains_with_the_tokenizers_that_made_the_shards(prepared, t
 def test_another_folder_can_be_validated(prepared, tmp_path, capsys) -> None:
     only = tmp_path / "only"
     made_by = json.loads((prepared / "prepare.json").read_text())["tokenizers"]
-    shards = TokenShards(prepared)
+    shards = TokenShards.of(prepared)
     write_folder(only, {"train": [4]}, made_by, "debug", shards.grid, shards.frames)
     code, text = unimo(capsys, *command(tmp_path / "a", "--shards", only))
     assert code == 2 and "no split for validation" in text and "--validation-shards" in text
@@ -264,6 +264,91 @@ def test_another_folder_can_be_validated(prepared, tmp_path, capsys) -> None:
     assert not (tmp_path / "a").exists()  # what was refused leaves nothing that a later run could meet
     (only / "sources.jsonl").write_text('{"subject": "carl", "clips": 4}\n{"subject": "anna", "reason": "broken"}\n')
     assert unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--validation-shards", only))[0] == 0
+
+
+def test_data_grows_by_another_folder(prepared, tmp_path, capsys) -> None:
+    shards, more = TokenShards.of(prepared), tmp_path / "more"
+    made = (shards.tokenizers, "debug", shards.grid, shards.frames)
+    write_folder(more, {"train": [3]}, *made, start=50)  # no clips for validation: those of the first folder stay
+    both = command(tmp_path / "a", "--shards", prepared, "--shards", more, "--set", "optimization.checkpoint_every=2")
+    assert unimo(capsys, *both)[0] == 0
+    known = load_file(tmp_path / "a" / "ar.safetensors")
+    (tmp_path / "a" / "ar" / "step_00000004.safetensors").unlink()
+    code, text = unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--resume"))
+    assert code == 2 and "not one in these shards" in text
+    swapped = command(tmp_path / "a", "--shards", more, "--shards", prepared, "--resume")
+    assert unimo(capsys, *swapped)[0] == 0
+    again = load_file(tmp_path / "a" / "ar.safetensors")
+    assert all(torch.equal(value, again[key]) for key, value in known.items())
+    training = load_bundle(tmp_path / "a" / "bundle").info.training
+    assert training["clips"] == len(shards) + 3
+    assert training["data"] == f"shards of unimo data prepare: more, {prepared.name}"
+
+
+def test_folders_that_do_not_go_together_are_refused_before_anything_is_written(prepared, tmp_path, capsys) -> None:
+    shards = TokenShards.of(prepared)
+    write_folder(tmp_path / "fast", {"train": [2]}, shards.tokenizers, "debug", shards.grid, shards.frames, fps=60)
+    code, text = unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--shards", tmp_path / "fast"))
+    assert code == 2 and "fps 60, not" in text and f"{prepared}, {tmp_path / 'fast'}" in text
+    code, text = unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--shards", prepared))
+    assert code == 2 and "--shards names a folder twice" in text
+    made = (shards.tokenizers, "debug", shards.grid, shards.frames)
+    for name, start in (("one", 60), ("two", 70)):  # a video under two names
+        write_folder(tmp_path / name, {"train": [2]}, *made, start=start, videos=("same",))
+    both = ("--shards", tmp_path / "one", "--validation-shards", tmp_path / "two")
+    (tmp_path / "two" / "sources.jsonl").write_text(
+        '{"subject": "carl", "clips": 2, "source": "b.mp4", "sha256": "same"}\n'
+    )
+    code, text = unimo(capsys, *command(tmp_path / "a", *both))
+    assert code == 2 and "1 video (b.mp4) is in both" in text and "must not be validated" in text
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("config", ["mini", "base"])
+def test_a_network_of_another_vocabulary_is_refused_before_anything_heavy(
+    prepared, tmp_path, capsys, monkeypatch, config
+) -> None:
+    monkeypatch.setattr("unimo.training.chain.open_shards", lambda *_: pytest.fail("shards were opened"))
+    line = ("train", "ar", "--config", config, "--preset", "debug", "--device", "cpu", "--work", tmp_path / "work")
+    code, text = unimo(capsys, *line, "--shards", prepared)
+    ids = {"mini": 4096, "base": 64000}[config]
+    assert code == 2 and f"visual_ids is {ids}, they have 64" in text and str(prepared) in text
+    assert "--set model.visual_ids=64" in text and not (tmp_path / "work").exists()
+
+
+def test_a_network_of_other_motion_ids_is_refused(prepared, tmp_path, capsys) -> None:
+    code, text = unimo(capsys, *command(tmp_path / "work", "--shards", prepared, "--set", "model.motion_ids=100"))
+    assert code == 2 and "motion_ids is 100, they have 512" in text and "--set model.motion_ids=512" in text
+
+
+def test_a_run_that_failed_before_its_first_checkpoint_does_not_block_the_folder(
+    prepared, tmp_path, capsys, monkeypatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("unimo.training.chain.ArTask", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("no memory")))
+        with pytest.raises(RuntimeError):
+            run([str(word) for word in command(tmp_path / "a", "--shards", prepared)])
+    (tmp_path / "a" / "ar" / "tokenizers.txt").write_text("of a run on other tokens")
+    assert unimo(capsys, *command(tmp_path / "a", "--shards", prepared))[0] == 0
+    (tmp_path / "a" / "ar" / "tokenizers.txt").write_text("of a run on other tokens")
+    code, text = unimo(capsys, *command(tmp_path / "a", "--shards", prepared, "--resume"))
+    assert code == 2 and "ar was trained on tokens of other tokenizers" in text
+
+
+def test_a_work_folder_that_cannot_be_one_is_named(prepared, tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    for work in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, text = unimo(capsys, *command(work, "--shards", prepared))
+        assert code == 2 and "a folder for results is wanted, this is a file" in text and "Traceback" not in text
+
+
+def test_a_disk_that_refuses_ends_in_words(prepared, tmp_path, capsys, monkeypatch) -> None:
+    def full(*_, **__) -> None:
+        raise OSError(28, "No space left on device", "checkpoint")
+
+    monkeypatch.setattr("unimo.training.loop.save_checkpoint", full)
+    code, text = unimo(capsys, *command(tmp_path / "a", "--shards", prepared))
+    assert code == 2 and "the results cannot be written (No space left on device)" in text
 
 
 @pytest.mark.parametrize(
@@ -287,14 +372,16 @@ def test_shards_that_are_not_there_are_refused(tmp_path, capsys) -> None:
     assert code == 2 and "belongs to --shards" in text
     code, text = unimo(capsys, *command(tmp_path / "work"))
     assert code == 2 and "--mocap" in text and "--shards DIR" in text
+    code, text = unimo(capsys, *command(tmp_path / "work", "--sweep", "nope"))
+    assert code == 2 and "there are no ablations here" in text and "nope" in text and "--mocap" not in text
 
 
 def test_tokens_of_other_tokenizers_or_sizes_are_refused(prepared, tmp_path, capsys) -> None:
-    shards = TokenShards(prepared)
+    shards = TokenShards.of(prepared)
     write_folder(tmp_path / "others", COUNTS, "x" * 64, "debug", shards.grid, shards.frames)
     code, text = unimo(capsys, *command(tmp_path / "a", "--shards", tmp_path / "others"))
     assert code == 2 and "of other tokenizers" in text and "debug" in text
-    made_by, grid = shards.preparation.tokenizers, shards.grid
+    made_by, grid = shards.tokenizers, shards.grid
     write_folder(tmp_path / "long", COUNTS, made_by, "debug", (3, *grid[1:]), shards.frames + 8)
     code, text = unimo(capsys, *command(tmp_path / "b", "--shards", tmp_path / "long"))
     assert code == 2 and f"frames {shards.frames + 8}, not {shards.frames}" in text and "--preset" in text
@@ -306,8 +393,8 @@ def test_tokens_of_other_tokenizers_or_sizes_are_refused(prepared, tmp_path, cap
 
 
 def test_a_damaged_shard_stops_the_training_with_its_name(prepared, tmp_path, capsys) -> None:
-    shards = TokenShards(prepared)
-    made = write_folder(tmp_path / "in", COUNTS, shards.preparation.tokenizers, "debug", shards.grid, shards.frames)
+    shards = TokenShards.of(prepared)
+    made = write_folder(tmp_path / "in", COUNTS, shards.tokenizers, "debug", shards.grid, shards.frames)
     damage(made[1].path)
     code, text = unimo(capsys, *command(tmp_path / "work", "--shards", tmp_path / "in"))
     assert code == 2 and "tokens-000001.tar" in text and "sha256 differs" in text

@@ -52,7 +52,7 @@ def main() -> None:
             settings = load_config(BundleSettings, config_path("bundle", arguments.config))
             folder = Path(temporary) / "shards"
             write_random(folder, arguments.clips, settings, config)
-        shards = TokenShards(folder)
+        shards = TokenShards.of(folder)
         rows = [
             row
             for workers in arguments.workers
@@ -100,7 +100,7 @@ def write_random(folder: Path, clips: int, settings: BundleSettings, config: ArT
 
 def reading(folder: Path, workers: int, seconds: float, batch: int) -> list[dict[str, Any]]:
     """Clips a second of a loader that nothing holds up: while it checks hashes, then once all are checked."""
-    loader, rng, rows = ShardLoader(TokenShards(folder), workers=workers), np.random.default_rng(0), []
+    loader, rng, rows = ShardLoader(TokenShards.of(folder), workers=workers), np.random.default_rng(0), []
     for what in ("first epoch, hashes checked", "later"):
         start, read = time.perf_counter(), 0
         while read < len(loader) if what != "later" else time.perf_counter() - start < seconds:
@@ -113,7 +113,7 @@ def reading(folder: Path, workers: int, seconds: float, batch: int) -> list[dict
 
 def paced(folder: Path, workers: int, seconds: float, batch: int, step: float = 0.02) -> dict[str, Any]:
     """A trainer that computes elsewhere, as on a card: it asks for a batch every 20 ms."""
-    loader, rng = ShardLoader(TokenShards(folder), workers=workers), np.random.default_rng(0)
+    loader, rng = ShardLoader(TokenShards.of(folder), workers=workers), np.random.default_rng(0)
     loader.draw(rng, batch)
     loader.waited, start, read = 0.0, time.perf_counter(), 0
     while (passed := time.perf_counter() - start) < seconds:
@@ -135,7 +135,7 @@ def training(
     work: Path,
 ) -> dict[str, Any]:
     """Clips a second that the training loop consumes of shards, or of the pack, and the share of time it waits."""
-    loader = None if folder is None else ShardLoader(TokenShards(folder), workers=workers)
+    loader = None if folder is None else ShardLoader(TokenShards.of(folder), workers=workers)
     optimization = replace(config.optimization, steps=WARM_UP + steps, minutes=None, validate_every=10**9)
     config = replace(config, optimization=optimization, data=replace(config.data, reading_steps=0, validation_clips=1))
     task = ArTask(config, loader or pack, pack, device=device)

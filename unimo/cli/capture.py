@@ -13,8 +13,7 @@ import typer
 from unimo.cli import common as c
 from unimo.defaults import CAPTURE_SAMPLES
 from unimo.errors import InputError, UniMoError
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+from unimo.media.suffixes import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
 def capture(
@@ -49,6 +48,7 @@ def capture(
     exports = c.split_exports(export)
     names = planned_files("capture", exports, render)
     single, videos = find_videos(video)
+    _refuse_pictures(videos)
     folders = output_folders(videos, single, output)
     for folder in folders:
         check_output(folder, names, overwrite)
@@ -111,6 +111,15 @@ def find_videos(text: str) -> tuple[bool, list[Path]]:
             raise InputError("no file fits this pattern", str(path.absolute()))
         return False, found
     return True, [path]
+
+
+def _refuse_pictures(paths: list[Path]) -> None:
+    """A picture would be read as a video of one frame, and give a motion without movement."""
+    for path in paths:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            generate, extract = f"unimo generate --image {path}", f"unimo data extract {path}"
+            fix = f"{generate} for a motion that begins with it, or {extract} for the pose in it"
+            raise InputError("this is a picture; a video is wanted", str(path), fix)
 
 
 def output_folders(videos: list[Path], single: bool, output: Path | None) -> list[Path]:

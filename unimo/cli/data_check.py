@@ -26,6 +26,10 @@ def check(
     if json and json.is_dir():
         raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'check.json'}")
 
+    if any((clips / name).is_file() for name in ("prepare.json", "quarantine.jsonl")):
+        what = "these are prepared shards; data check measures the clips of unimo synth"
+        raise InputError(what, str(clips.absolute()), f"unimo data report {clips} --html report.html")
+
     from unimo.data.check import check_folder
 
     c.prepare_drawing(True, "open", quiet)

@@ -11,8 +11,8 @@ import typer
 from unimo.cli import common as c
 from unimo.data.extractors import EXTRACTORS
 from unimo.errors import InputError
+from unimo.media.suffixes import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 # a single picture has no rate; one is needed to store it
 _IMAGE_FPS = 30.0
 

@@ -35,7 +35,8 @@ def import_(
     importer(format_)
 
     from unimo.data.importers.base import ImportOptions
-    from unimo.data.importers.run import SKIPPED, import_motions
+    from unimo.data.importers.ledger import SKIPPED
+    from unimo.data.importers.run import import_motions
 
     with c.progress_bars(quiet) as progress:
         report = import_motions(
@@ -50,7 +51,9 @@ def import_(
         )
         for name, reason in report.skipped[:_SHOWN]:
             c.out.print(f"skipped {name}: {reason}", markup=False)
-        if report.skipped:
+        if report.left_out:
+            c.out.print(f"stretches of one frame left out: {report.left_out}", markup=False)
+        if report.skipped or report.left_out:
             c.out.print(f"{len(report.skipped)} skipped: {output / SKIPPED}", markup=False)
     if not report.motions:
         reason = report.skipped[0][1] if report.skipped else "there is none"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
@@ -105,6 +107,19 @@ def _text() -> str:
     return f"{text_libraries()}; bring your own T5 with --text-encoder (docs/text.md)"
 
 
+def _extra(extra: str, use: str, *names: str) -> str:
+    """Versions of the packages of an extra, none of which is imported: Ray alone takes seconds."""
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        raise MissingAssetError(f"{use} needs {' and '.join(missing)}", None, f"pip install 'unimo[{extra}]'")
+    return ", ".join(found)
+
+
 CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("off-screen rendering", True, _renderer),
     ("bundle mini", True, _bundle),
@@ -116,4 +131,8 @@ CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("text (--prompt)", False, _text),
     ("MediaPipe (extract)", False, _mediapipe),
     ("GVHMR (extract)", False, _gvhmr),
+    ("Ray (prepare --ray)", False, partial(_extra, "scale", "unimo data prepare --ray", "ray")),
+    ("viser (visualize)", False, partial(_extra, "viewer", "the interactive view of unimo visualize", "viser")),
+    ("h5py, lz4 (import)", False, partial(_extra, "importers", "reading DNA-Rendering and lz4 pickles", "h5py", "lz4")),
+    ("flash-attn (CUDA)", False, partial(_extra, "gpu", "the fastest attention on CUDA", "flash-attn")),
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from unimo.cli import common as c
-from unimo.errors import InputError
+from unimo.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from unimo.synth.scene import SceneConfig
 
 
 def synth(
@@ -29,7 +32,7 @@ def synth(
     looks: Annotated[str, typer.Option("--looks", help="Clothes and hair: basic or varied.")] = "basic",
     camera: Annotated[str, typer.Option("--camera", help="default, still, pan, orbit or mixed.")] = "default",
     backgrounds: Annotated[
-        Path | None, typer.Option("--backgrounds", help="Folder of photographs; half of the clips show one.")
+        Path | None, typer.Option("--backgrounds", help="Folder of photographs; half of the still clips show one.")
     ] = None,
     motion_blur: Annotated[float, typer.Option("--motion-blur", help="Share of the frame's time, 0 to 1.")] = 0.0,
     sensor_noise: Annotated[float, typer.Option("--sensor-noise", help="Standard deviation in grey levels.")] = 0.0,
@@ -46,19 +49,44 @@ def synth(
             raise InputError("there is no such motion file, folder or zip", str(path.absolute()), "check --mocap")
     if subjects and not mocap:
         raise InputError("--subjects chooses among the subjects of --mocap, which is not given")
+    try:
+        from unimo.synth.layers import parse_layers
 
+        wanted = parse_layers(layers)
+        config = _configuration(
+            side=side, frames=frames, fps=fps, looks=looks, camera=camera, motion_blur=motion_blur,
+            sensor_noise=sensor_noise, mirror=mirror, speed=speed, images=str(backgrounds) if backgrounds else None,
+        )  # fmt: skip
+        manifest = _generate(mocap or [], subjects, count, seed, output, config, workers, wanted, quiet)
+    except KeyboardInterrupt as stop:
+        c.err.print("stopped: run the same command again to go on", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from stop
+    c.report_files([manifest], quiet)
+
+
+def _configuration(**fields: Any) -> SceneConfig:
+    """The configuration of the clips; what is wrong with it is told in the spelling of the flags."""
     from unimo.synth.background import list_images
-    from unimo.synth.engine import generate_clips
-    from unimo.synth.layers import parse_layers
+    from unimo.synth.request import spelled
     from unimo.synth.scene import SceneConfig
 
-    wanted = parse_layers(layers)
-    if backgrounds:
-        list_images(backgrounds)  # a wrong folder is named before the mocap is fitted
-    config = SceneConfig(
-        side=side, frames=frames, fps=fps, looks=looks, camera=camera, motion_blur=motion_blur,
-        sensor_noise=sensor_noise, mirror=mirror, speed=speed, images=str(backgrounds) if backgrounds else None,
-    )  # fmt: skip
+    try:
+        config = SceneConfig(**fields)
+    except ConfigError as error:
+        name, _, rest = error.what.partition(" ")
+        raise InputError(f"--{spelled(name)} {rest}", error.where, error.fix) from error
+    if config.images:
+        list_images(Path(config.images))  # a wrong folder is named before the mocap is fitted
+    return config
+
+
+def _generate(
+    mocap: list[Path], subjects: str, count: int, seed: int, output: Path, config: SceneConfig, workers: int,
+    layers: tuple[str, ...], quiet: bool,
+) -> Path:
+    """Reads or makes the motions and renders the clips; the path of the manifest."""
+    from unimo.synth.engine import generate_clips
+
     c.prepare_drawing(True, config.body, quiet)
     with c.progress_bars(quiet) as progress:
         if mocap:
@@ -71,7 +99,5 @@ def synth(
             from unimo.synth.gait import gait_library
 
             library = gait_library(seed=seed)
-        manifest = generate_clips(
-            library, count, seed, output, config, workers, lambda done, total: progress("clips", done, total), wanted
-        )
-    c.report_files([manifest], quiet)
+        made = lambda done, total: progress("clips", done, total)  # noqa: E731
+        return generate_clips(library, count, seed, output, config, workers, made, layers)

@@ -18,6 +18,7 @@ from unimo.cli import common as c
 from unimo.cli import plan as plans
 from unimo.cli import sweep as sweeps
 from unimo.errors import InputError
+from unimo.files import check_folder, writing_into
 
 # stages that are run before one, when what they make is not there yet
 _NEEDS: dict[str, list[str]] = {
@@ -46,11 +47,15 @@ VALIDATION_MOCAP = typer.Option("--validation-mocap", help="The same, of other s
 MocapOption = Annotated[list[Path], MOCAP]
 ValidationOption = Annotated[list[Path], VALIDATION_MOCAP]
 ShardsOption = Annotated[
-    Path | None, typer.Option("--shards", help="Folder of unimo data prepare, instead of --mocap: its tokens.")
+    list[Path] | None,
+    typer.Option("--shards", help="Folder of unimo data prepare, instead of --mocap: its tokens (may be repeated)."),
 ]
 ValidationShardsOption = Annotated[
-    Path | None,
-    typer.Option("--validation-shards", help="The same, of other subjects; default: the validation clips of --shards."),
+    list[Path] | None,
+    typer.Option(
+        "--validation-shards",
+        help="The same, of other subjects (may be repeated); default: the validation clips of --shards.",
+    ),
 ]
 WorkOption = Annotated[Path, typer.Option("--work", help="Folder for clips, tokens, checkpoints and logs.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="Clip geometry: configs/bundle/<preset>.yaml.")]
@@ -139,14 +144,14 @@ def ar(
         hardware |= {"gpus": gpus, "utilisation": utilisation}
         plans.print_training_plan(file, overrides or [], preset or config, zero, hardware)
         return
-    _check_shards(context, shards, validation_shards)
-    if shards is None and not (mocap and validation_mocap):
+    _check_shards(context, shards or [], validation_shards or [])
+    sweeps.check(sweep, seeds, start_from, resume)
+    if not shards and not (mocap and validation_mocap):
         missing = "--validation-mocap" if mocap else "--mocap"
         raise InputError(f"training the transformer needs {missing}", fix=f"{missing} FOLDER, --shards DIR, or --plan")
-    sweeps.check(sweep, seeds, start_from, resume)
     places: dict[str, Any] = {"mocap": mocap or [], "validation_mocap": validation_mocap or [], "work": work}
     places |= {"preset": preset or "mini", "device": device, "clips": clips, "validation_clips": validation_clips}
-    places |= {"shards": shards, "validation_shards": validation_shards}
+    places |= {"shards": shards or [], "validation_shards": validation_shards or []}
     if sweep is not None:
         file = _config_file("ar_model", config)
         sweeps.run("ar_model", sweep, seeds or "0", file, overrides or [], quiet, minutes or 10.0, **places)
@@ -154,20 +159,20 @@ def ar(
     _train("ar", config, overrides, resume, quiet, minutes, start_from=start_from, **places)
 
 
-def _check_shards(context: typer.Context, shards: Path | None, validation: Path | None) -> None:
+def _check_shards(context: typer.Context, shards: list[Path], validation: list[Path]) -> None:
     """Refuses options that do not go with --shards, or only with it, and folders that hold no prepared data.
 
     Raises:
         InputError: there are such.
     """
-    if shards is None:
-        if validation is not None:
+    if not shards:
+        if validation:
             raise InputError("--validation-shards belongs to --shards", fix="--shards DIR, or --validation-mocap")
         return
     if idle := [name for name in plans.given_options(context) if name in _RENDERING]:
         what = f"{', '.join(idle)} does not go with --shards, whose clips are made already"
         raise InputError(what, fix=f"leave out --shards, or {' and '.join(idle)}")
-    for folder in [shards, *([] if validation is None else [validation])]:
+    for folder in [*shards, *validation]:
         if not (folder.expanduser() / "manifest.jsonl").is_file():
             what, fix = "this folder holds no finished shards", f"unimo data prepare IN {folder}"
             raise InputError(what, str(folder.absolute()), fix)
@@ -218,6 +223,7 @@ def _train(
     **options: Any,
 ) -> None:
     c.set_up_logging(quiet)
+    check_folder(options["work"])
     folder = options["work"] / stage
     if any(folder.glob("step_*.safetensors")) and not resume:
         fix = "--resume to go on, or another --work"
@@ -245,7 +251,8 @@ def _train(
     c.prepare_drawing("clips" in needs, "open", quiet)
     with c.progress_bars(quiet) as progress:
         report = lambda name, done, text: progress(name, round(1000 * done), 1000, text)  # noqa: E731
-        Chain(ChainConfig(**options), report).run(stages)
+        with writing_into(options["work"]):
+            Chain(ChainConfig(**options), report).run(stages)
     files = [options["work"] / f"{stage}.safetensors", folder / "log.jsonl"]
     if stage in ("motion-tokenizer", "ar"):
         files += [folder / "curve.png", folder / "reconstructions.png", options["bundle"] / "bundle.json"]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from unimo.data.check_clip import ClipCheck, check_clip
 from unimo.data.clips import clip_folders, clip_records
 from unimo.files import atomic_write
+from unimo.synth.processes import drawing_pool
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,7 @@ MEASURES = (
     Measure("mask", "mask against motion, camera and body drawn anew", "IoU", 0.97, at_least=True),
     Measure("depth", "depth on the person against the body drawn anew, 95 %", "m", 0.02),
     Measure("surface", "surface map, posed, against the pixel's point, median", "m", 0.05),
+    Measure("surface_outline", "pixels with a surface against pixel centres on the body drawn anew", "share", 0.1),
     Measure("normals_person", "normals against depth gradients on the person, median", "°", 15.0),
     Measure("normals_room", "normals against depth gradients behind it, median", "°", 5.0),
     Measure("flow_picture", "change of grey levels that flow leaves unexplained", "share", 0.6),
@@ -110,6 +110,7 @@ class CheckReport:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; what is not a number is written as text."""
+        names = [measure.name for measure in MEASURES]
         return {
             "folder": str(self.folder),
             "clips": len(self.clips),
@@ -124,7 +125,8 @@ class CheckReport:
                 for s in self.summaries
             },
             "values": {
-                clip.name: {name: _plain(value) for name, value in clip.values.items()} | {"faults": clip.faults}
+                clip.name: {name: _plain(clip.values.get(name)) for name in dict.fromkeys([*names, *clip.values])}
+                | {"faults": clip.faults}
                 for clip in self.clips
             },
         }  # fmt: skip
@@ -170,12 +172,14 @@ def check_folder(
 def _beside_manifest(clip: ClipCheck, folder: Path, manifest: dict[str, dict[str, Any]]) -> ClipCheck:
     """The clip with a fault more when its line in the manifest is not what its clip.json says."""
     try:
-        same = json.loads((folder / "clips" / clip.name / "clip.json").read_text()) == manifest.get(clip.name)
+        said = json.loads((folder / "clips" / clip.name / "clip.json").read_text())
     except (OSError, ValueError):
-        same = True  # a clip.json that cannot be read is a fault already
-    if same:
+        return clip  # a clip.json that cannot be read is a fault already
+    if said == manifest.get(clip.name):
         return clip
-    faults = [*clip.faults, "clip.json is not what the manifest says of the clip"]
+    known = clip.name in manifest
+    fault = "clip.json is not what the manifest says of the clip" if known else "the clip is not in the manifest"
+    faults = [*clip.faults, fault]
     return ClipCheck(clip.name, clip.values | {"files": float(len(faults))}, faults)
 
 
@@ -183,17 +187,8 @@ def _check_all(paths: Sequence[Path], workers: int) -> Iterator[ClipCheck]:
     if workers <= 1:
         yield from map(check_clip, paths)
         return
-    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
-    with context.Pool(min(workers, len(paths)), _start_worker) as pool:
+    with drawing_pool(min(workers, len(paths))) as pool:
         yield from pool.imap(check_clip, paths)
-
-
-def _start_worker() -> None:
-    import torch
-
-    # one software rasteriser thread a process: the processes already fill the cores
-    os.environ.setdefault("LP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
 
 
 def summarise(clips: Sequence[ClipCheck], measure: Measure) -> MeasureSummary:

@@ -19,6 +19,7 @@ from unimo.metrics.ground_truth import (
     inverse_error,
     mask_iou,
     normal_angles,
+    outline_difference,
     pixel_centres,
     reprojection_errors,
     round_trip_errors,
@@ -26,10 +27,12 @@ from unimo.metrics.ground_truth import (
     surface_distances,
     warp_errors,
 )
-from unimo.motion.frames import joint_positions
+from unimo.motion.frames import joint_positions, points_to_world
 from unimo.motion.motion import Motion
 from unimo.render.renderer import RenderedFrame, shared_renderer
 from unimo.synth.cut import Cut
+from unimo.synth.layers_body import FINE
+from unimo.synth.moments import posed_vertices
 from unimo.synth.puppet import Puppet, dressed_puppet, load_puppet
 
 # a vertex so little behind the drawn surface is seen, metres
@@ -47,7 +50,7 @@ class ClipCheck:
 
     Attributes:
         name: of its folder.
-        values: measure → number, None where the clip has not what it needs.
+        values: measure → number; those are missing, or None, for which the clip has not what is needed.
         faults: what is wrong with its files.
     """
 
@@ -80,7 +83,7 @@ def check_clip(folder: Path) -> ClipCheck:
 
 def _geometry(clip: ClipFiles, motion: Motion) -> dict[str, float | None]:
     """Keypoints, joints, camera and world, each by its largest error."""
-    values: dict[str, float | None] = dict.fromkeys(("keypoints", "joints", "camera", "world"))
+    values: dict[str, float | None] = {}
     if found := clip.get("keypoints3d", "intrinsics", "keypoints2d"):
         values["keypoints"] = float(reprojection_errors(*found).max())
     if found := clip.get("keypoints3d"):
@@ -90,27 +93,31 @@ def _geometry(clip: ClipFiles, motion: Motion) -> dict[str, float | None]:
     found = clip.get("cam2world")
     if clip.world is not None and found and len(clip.world) == len(motion):
         # points are carried over, not parameters: a translation that leaves J0 out shows
-        turned = np.einsum("tij,tnj->tni", found[0][:, :3, :3], joint_positions(motion))
-        apart = turned + found[0][:, None, :3, 3] - joint_positions(clip.world)
+        apart = points_to_world(joint_positions(motion), found[0]) - joint_positions(clip.world)
         values["world"] = float(1e3 * np.linalg.norm(apart, axis=-1).max())
     return values
 
 
 def _redrawn(clip: ClipFiles, motion: Motion, height: int, width: int) -> dict[str, float | None]:
     """Mask, depth and surface map against the body drawn anew from motion, intrinsics and shape."""
-    values: dict[str, float | None] = dict.fromkeys(("mask", "depth", "surface", "flow_body"))
     found = clip.get("mask")
     if found is None or motion.intrinsics is None:
-        return values
+        return {}
     try:
         puppet = _puppet(clip, motion)
     except TypeError:
         clip.faults.append("the cut in clip.json is none that this version knows")
-        return values
-    vertices = _posed(puppet, motion)
+        return {}
+    vertices = posed_vertices(motion, puppet)
     frames = list(_draw(puppet, vertices, motion.intrinsics, height, width))
     drawn = np.stack([frame.mask for frame in frames])
-    values["mask"] = mask_iou(found[0], drawn)
+    values: dict[str, float | None] = {"mask": mask_iou(found[0], drawn)}
+    if surface := clip.get("surface"):
+        centres, touched = _at_centres(puppet, vertices, motion.intrinsics, height, width)
+        given = np.asarray(np.isfinite(surface[0]).all(axis=-1), bool)
+        values["surface_outline"] = max(outline_difference(*pair) for pair in zip(given, centres, strict=True))
+        if (given & ~np.asarray(maximum_filter(touched, (1, 3, 3)), bool)).any():
+            clip.faults.append("surface is given where the person is not")
     # layers describe the pixel's centre, a mask half of its area: they agree off the outline
     inside = minimum_filter(found[0] & drawn, (1, 3, 3))
     if not inside.any():
@@ -119,11 +126,8 @@ def _redrawn(clip: ClipFiles, motion: Motion, height: int, width: int) -> dict[s
         values["depth"] = _depth_error(clip.depth, frames, inside)
     if flow := clip.get("flow_forward"):
         values["flow_body"] = _body_flow_error(flow[0], frames, inside, vertices, motion.intrinsics)
-    if surface := clip.get("surface"):
+    if surface:
         values["surface"] = _surface_error(surface[0], frames, inside, puppet, vertices, motion.intrinsics)
-        near = np.asarray(maximum_filter(found[0], (1, 3, 3)), bool)
-        if np.isfinite(surface[0][~near]).any():
-            clip.faults.append("surface is given where the person is not")
     return values
 
 
@@ -143,20 +147,28 @@ def _puppet(clip: ClipFiles, motion: Motion) -> Puppet:
     return load_puppet(motion.body)
 
 
-def _posed(puppet: Puppet, motion: Motion) -> np.ndarray:
-    """(T, V, 3) float32 vertices in camera axes; SMPL-X turns about J0, so pelvis = transl + J0."""
-    betas = motion.betas[0].astype(np.float64)
-    rest = puppet.rest_joints(betas)
-    world, places = puppet.pose(motion.rotations().astype(np.float64), rest)
-    return puppet.skin(world, places + (motion.transl + rest[0])[:, None], betas)
-
-
 def _draw(
     puppet: Puppet, vertices: np.ndarray, intrinsics: np.ndarray, height: int, width: int
 ) -> Iterator[RenderedFrame]:
     grey = np.full(vertices.shape[1:], 0.5, np.float32)
     for posed in vertices:
         yield shared_renderer().render(posed, puppet.topology.faces, intrinsics, height, width, grey)
+
+
+def _at_centres(
+    puppet: Puppet, vertices: np.ndarray, intrinsics: np.ndarray, height: int, width: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two (T, H, W) bool: the body stands at the pixel's centre; at one of its `FINE`² places.
+
+    The tip of a finger can stand at a centre and cover less than half of the pixel, so the mask cannot say this.
+    """
+    faces, fine = puppet.topology.faces, intrinsics * np.array([[FINE], [FINE], [1]])
+    centres, touched = (np.empty((len(vertices), height, width), bool) for _ in range(2))
+    for t, posed in enumerate(vertices):
+        there = shared_renderer().face_ids(posed, faces, fine, FINE * height, FINE * width) >= 0
+        cells = there.reshape(height, FINE, width, FINE)
+        centres[t], touched[t] = cells[:, FINE // 2, :, FINE // 2], cells.any(axis=(1, 3))
+    return centres, touched
 
 
 def _surface_error(
@@ -189,7 +201,12 @@ def _body_flow_error(
         x, y = (np.clip(here[:, axis].astype(int), 0, size - 1) for axis, size in ((0, width), (1, height)))
         shown = inside[t, y, x] & (vertices[t][:, 2] < frames[t].depth[y, x] + _SKIN)
         apart.append(np.linalg.norm(sample_bilinear(flow[t], here[shown]) - (there - here)[shown], axis=-1))
-    known = np.concatenate(apart)
+    return _median(apart)
+
+
+def _median(parts: list[np.ndarray]) -> float | None:
+    """Of all numbers; None when there is none."""
+    known = np.concatenate(parts) if parts else np.zeros(0)
     return float(np.median(known)) if known.size else None
 
 
@@ -200,10 +217,9 @@ def _project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
 
 def _room_flow(clip: ClipFiles) -> dict[str, float | None]:
     """Median pixels between flow off the person and where depth and the camera's way put the pixel."""
-    values: dict[str, float | None] = {"flow_room": None}
     found = clip.get("flow_forward", "flow_forward_valid", "mask", "cam2world", "intrinsics")
     if found is None or clip.depth is None:
-        return values
+        return {}
     flow, valid, mask, cam2world, intrinsics = found
     centres = pixel_centres(*mask.shape[1:])
     rays = np.concatenate([(centres - intrinsics[:2, 2]) / np.diag(intrinsics)[:2], np.ones_like(centres[..., :1])], -1)
@@ -214,17 +230,14 @@ def _room_flow(clip: ClipFiles) -> dict[str, float | None]:
         onward = np.linalg.inv(cam2world[t + 1].astype(np.float64)) @ cam2world[t]
         way = _project(points @ onward[:3, :3].T + onward[:3, 3], intrinsics) - centres[chosen]
         apart.append(np.linalg.norm(flow[t][chosen] - way, axis=-1))
-    known = np.concatenate(apart)
-    values["flow_room"] = float(np.median(known)) if known.size else None
-    return values
+    return {"flow_room": _median(apart)}
 
 
 def _flow(clip: ClipFiles, rgb: np.ndarray) -> dict[str, float | None]:
     """Both flows: grey levels that remain of those that change, and pixels by which a round trip misses."""
-    values: dict[str, float | None] = dict.fromkeys(("flow_picture", "flow_return", "flow_grey", "still_grey"))
     found = clip.get("flow_forward", "flow_backward", "flow_forward_valid", "flow_backward_valid")
     if found is None or len(rgb) < 2:
-        return values
+        return {}
     forward, backward, forward_valid, backward_valid = found
     change = _CHANGE + _ABOVE_NOISE * clip.sensor_noise
     misses, remains = [], {"forward": ([], []), "backward": ([], [])}
@@ -237,10 +250,10 @@ def _flow(clip: ClipFiles, rgb: np.ndarray) -> dict[str, float | None]:
             lists[0].append(warped[still > change])
             lists[1].append(still[still > change])
         misses.append(round_trip_errors(forward[t], backward[t].astype(np.float64), forward_valid[t]))
+    worse = 0.0
+    values: dict[str, float | None] = {"flow_grey": 0.0, "still_grey": 0.0, "flow_picture": 0.0}
     if (misses := np.concatenate(misses)).size:
         values["flow_return"] = float(misses.mean())
-    worse = 0.0
-    values |= {"flow_grey": 0.0, "still_grey": 0.0, "flow_picture": 0.0}
     for lists in remains.values():
         warped, still = (np.concatenate(part) for part in lists)
         if len(still) >= _ENOUGH and (share := float(warped.mean() / still.mean())) > worse:
@@ -251,15 +264,15 @@ def _flow(clip: ClipFiles, rgb: np.ndarray) -> dict[str, float | None]:
 
 def _tracks(clip: ClipFiles) -> dict[str, float | None]:
     """Tracks: largest error of projection, and how far visible ones are from the depth map (95 of 100 are nearer)."""
-    values: dict[str, float | None] = dict.fromkeys(("tracks_pixels", "tracks_surface"))
     found = clip.get("tracks3d", "intrinsics", "tracks2d", "tracks_visible")
     if found is None:
-        return values
+        return {}
     tracks3d, intrinsics, tracks2d, visible = found
     visible = visible.astype(bool)
     if not visible.any():
         clip.faults.append("no track is visible in any frame")
-        return values
+        return {}
+    values: dict[str, float | None] = {}
     values["tracks_pixels"] = float(reprojection_errors(tracks3d, intrinsics, tracks2d)[visible].max())
     if clip.depth is not None:
         apart = [
@@ -272,18 +285,14 @@ def _tracks(clip: ClipFiles) -> dict[str, float | None]:
 
 def _normals(clip: ClipFiles) -> dict[str, float | None]:
     """Median degrees between normals and gradients of depth, on the person and behind it."""
-    values: dict[str, float | None] = dict.fromkeys(("normals_person", "normals_room"))
     found = clip.get("normals", "depth", "mask", "intrinsics")
     if found is None:
-        return values
+        return {}
     normals, depths, masks, intrinsics = found
     parts: dict[str, list[np.ndarray]] = {"normals_person": [], "normals_room": []}
     for normal, depth, mask in zip(normals, depths, masks, strict=True):
         angles = normal_angles(normal / 127.0, depth.astype(np.float64), intrinsics, mask)
-        parts["normals_person"].append(angles[mask])
-        parts["normals_room"].append(angles[~mask])
-    for name, angles in parts.items():
-        known = np.concatenate(angles)
-        known = known[np.isfinite(known)]
-        values[name] = float(np.median(known)) if known.size else None
-    return values
+        known = np.isfinite(angles)
+        parts["normals_person"].append(angles[mask & known])
+        parts["normals_room"].append(angles[~mask & known])
+    return {name: _median(angles) for name, angles in parts.items()}

@@ -1,14 +1,14 @@
 """Any training data as one list of samples: clip folders, prepared shards, and folders of motion files.
 
-In: a folder of `unimo synth`, the OUT of `unimo data prepare`, or motion files. Out: a `Collection` of `Sample`s:
-motion and labels in memory, video read only when asked for. Metres, radians, pixels.
+In: a folder of `unimo synth`, the OUT of `unimo data prepare`, or motion files. Out: a `Collection` of `Sample`s, each
+read from the disk when it is asked for, its video later still. Metres, radians, pixels.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -21,7 +21,7 @@ from unimo.data.clips import clip_folders, clip_records
 from unimo.data.shards import SPLITS, Shard, read_manifest
 from unimo.errors import InputError
 from unimo.media.video import read_video
-from unimo.motion.library import MotionLibrary
+from unimo.motion.files import MotionFile, find_files
 from unimo.motion.motion import Motion
 from unimo.motion.npz import load_motion
 
@@ -62,6 +62,23 @@ class Sample:
         return str(self.record.get("text") or "")
 
 
+class Samples(Sequence[Sample]):
+    """Samples that are read each time they are asked for, so that a folder of any size fits into memory.
+
+    Args:
+        readers: one for each sample, which raises an InputError when it cannot be read.
+    """
+
+    def __init__(self, readers: Sequence[Callable[[], Sample]]) -> None:
+        self._readers = readers
+
+    def __len__(self) -> int:
+        return len(self._readers)
+
+    def __getitem__(self, index: int) -> Sample:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._readers[index]()
+
+
 @dataclass(frozen=True, eq=False)
 class Collection:
     """Samples in the order of their names.
@@ -69,61 +86,82 @@ class Collection:
     Attributes:
         kind: "clips", "shards" or "motions".
         place: where they lie.
-        samples: at least one.
-        left_out: (source, reason) of what could not be used.
+        samples: at least one; each is read when it is asked for.
+        damaged: (name, reason) of samples that cannot be read; they are not among `samples`.
+        left_out: (source, reason) of what `unimo data prepare` could not use.
     """
 
     kind: str
     place: Path
-    samples: list[Sample]
+    samples: Sequence[Sample]
+    damaged: list[tuple[str, str]]
     left_out: list[tuple[str, str]]
 
 
 def load_collection(path: str | Path, progress: Progress | None = None) -> Collection:
-    """Reads training data of any of the three kinds.
+    """Finds training data of any of the three kinds; every sample is read once to see that it can be, and let go.
 
     Args:
         path: a folder of clips, a prepared folder, a folder, zip or file of motions.
         progress: called with a stage, what is done and how many there are.
 
     Raises:
-        InputError: nothing there, nothing that can be read, or a damaged clip or shard.
+        InputError: nothing there, or nothing that can be read.
     """
     place = Path(path).expanduser()
+    left_out = []
     if (place / "prepare.json").is_file():
-        samples, left_out, kind = list(_shards(place, progress)), _quarantine(place), "shards"
+        readers, left_out, kind = _shards(place), _quarantine(place), "shards"
     elif (place / "clips").is_dir():
-        samples, left_out, kind = list(_clips(place, progress)), [], "clips"
+        readers, kind = _clips(place), "clips"
     else:
-        library = MotionLibrary.from_files([place], progress=lambda *done: progress and progress("motions", *done))
-        named = ((one.name, one.motion, {"subject": one.subject, "text": one.text}) for one in library)
-        samples, left_out, kind = [Sample(*one) for one in named], list(library.skipped), "motions"
-    if not samples:
-        raise InputError("there is no finished sample to describe", str(place.absolute()), "unimo data prepare IN OUT")
-    return Collection(kind, place, samples, left_out)
-
-
-def _clips(place: Path, progress: Progress | None) -> Iterator[Sample]:
-    records, paths = clip_records(place), clip_folders(place)
-    for done, path in enumerate(paths):
-        frames = partial(read_video, path / "rgb.mp4")
-        yield Sample(path.name, load_motion(path / "motion.npz"), records.get(path.name, {}), "", frames)
+        readers, kind = [(file.name, partial(_motion, file)) for file in find_files([place])], "motions"
+    good, damaged = [], []
+    for done, (name, read) in enumerate(readers):
+        try:
+            read()
+            good.append(read)
+        except InputError as error:
+            damaged.append((name, error.what))
         if progress:
-            progress("reading clips", done + 1, len(paths))
+            progress(f"reading {kind}", done + 1, len(readers))
+    if not good:
+        what = "there is no finished sample to describe"
+        what += f"; the first of {len(damaged)} that cannot be read: {damaged[0][1]}" if damaged else ""
+        raise InputError(what, str(place.absolute()), "unimo data prepare IN OUT")
+    return Collection(kind, place, Samples(good), damaged, left_out)
 
 
-def _shards(place: Path, progress: Progress | None) -> Iterator[Sample]:
+def _motion(file: MotionFile) -> Sample:
+    return Sample(file.name, file.read(), {"subject": file.subject, "text": file.text})
+
+
+def _clips(place: Path) -> list[tuple[str, Callable[[], Sample]]]:
+    records = clip_records(place)
+    return [(path.name, partial(_clip, path, records.get(path.name, {}))) for path in clip_folders(place)]
+
+
+def _clip(path: Path, record: dict[str, Any]) -> Sample:
+    return Sample(path.name, load_motion(path / "motion.npz"), record, "", partial(read_video, path / "rgb.mp4"))
+
+
+def _shards(place: Path) -> list[tuple[str, Callable[[], Sample]]]:
     shards = [shard for split in SPLITS for shard in read_manifest(place, "clips", split)]
-    for done, shard in enumerate(shards):
-        for number, (key, files) in enumerate(shard):
-            try:
-                motion, record = load_motion(BytesIO(files["motion.npz"])), json.loads(files.get("json", b"{}"))
-            except (KeyError, ValueError) as error:
-                raise InputError(f"sample {key} of the shard cannot be read ({error})", str(shard.path)) from error
-            frames = partial(_frames_of, shard, number) if "rgb.mp4" in files else None
-            yield Sample(key, motion, record, shard.split, frames)
-        if progress:
-            progress("reading shards", done + 1, len(shards))
+    places = [(shard, number) for shard in shards for number in range(len(shard))]
+    return [(shard.samples[number].key, partial(_of_shard, shard, number)) for shard, number in places]
+
+
+def _of_shard(shard: Shard, number: int) -> Sample:
+    key, files = shard.samples[number].key, shard.read(number)
+    try:
+        record = json.loads(files.get("json", b"{}"))
+        motion = load_motion(BytesIO(files["motion.npz"]))
+    except (KeyError, ValueError) as error:
+        raise InputError(f"its record or motion is missing or damaged ({error})", str(shard.path)) from error
+    if not isinstance(record, dict):
+        raise InputError("its record is no JSON object", str(shard.path))
+    frames = partial(_frames_of, shard, number) if "rgb.mp4" in files else None
+    return Sample(key, motion, record, shard.split, frames)
 
 
 def _frames_of(shard: Shard, number: int) -> np.ndarray:

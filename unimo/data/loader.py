@@ -108,7 +108,7 @@ class ShardLoader:
 
     @property
     def tokenizers(self) -> str:
-        return self.shards.preparation.tokenizers
+        return self.shards.tokenizers
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -143,7 +143,7 @@ class ShardLoader:
         if position.get("order") != self._identity:
             what = "the checkpoint's position is not one in these shards, shuffled by this seed"
             fix = "the --shards and optimization.seed that the run began with, or another --work with --start-from"
-            raise CheckpointError(what, str(self.shards.folder), fix)
+            raise CheckpointError(what, self.shards.where, fix)
         self._start_at(int(position["clips"]))
 
     def close(self) -> None:

@@ -14,50 +14,25 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unimo.bundle import load_bundle
 from unimo.data.assemble import Assembler
-from unimo.data.samples import Job, file_stamps, load_tools
+from unimo.data.prepare_request import WORK, PrepareSettings, forget_request, is_known, plan, write_request
+from unimo.data.samples import Job, file_stamps
 from unimo.data.shards import KINDS, MANIFEST
 from unimo.data.sources import Source, find_sources
-from unimo.data.stages import Cutting
-from unimo.data.tokens import weights_hash
 from unimo.data.workers import in_processes
 from unimo.errors import InputError
 from unimo.files import atomic_write, writing_into
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
-REQUEST, RECORDS, QUARANTINE, WORK = "prepare.json", "sources.jsonl", "quarantine.jsonl", ".work"
+RECORDS, QUARANTINE = "sources.jsonl", "quarantine.jsonl"
 Progress = Callable[[int, int, str], None]
 """Called with sources done, sources in all, and a word on how it goes."""
-
-
-@dataclass(frozen=True)
-class PrepareSettings:
-    """What is asked for.
-
-    Attributes:
-        bundle: whose tokenizers, rate, size and body are used: "mini", "debug", a folder or an id.
-        extractor: what labels videos without a motion beside them: "mediapipe", "gvhmr", or None.
-        frames: T of a clip, 1 + 8n; None takes the bundle's window.
-        stride: frames from one clip's start to the next one's; None takes `frames`, clips without overlap.
-        min_confidence: from which a person counts as seen, 0..1.
-        shard_size: samples a shard.
-        validation_subjects: who goes into the validation shards.
-    """
-
-    bundle: str = "mini"
-    extractor: str | None = None
-    frames: int | None = None
-    stride: int | None = None
-    min_confidence: float = 0.5
-    shard_size: int = 512
-    validation_subjects: tuple[str, ...] = ()
 
 
 @dataclass
@@ -121,13 +96,21 @@ def prepare(
     folder, output = Path(folder).expanduser().absolute(), Path(output).expanduser().absolute()
     _check_places(folder, output)
     sources = find_sources(folder)
-    job, request = _plan(sources, output, settings)
+    job, request = plan(sources, output, settings)
     with writing_into(output):
-        _claim(output, request)
+        known = is_known(output, request)
         if (output / MANIFEST).is_file():
             return _finished(output, started)
-        backend = _backend(job, _todo(job, sources), workers, ray)
-        summary = _assemble(job, sources, output, settings, backend, progress)
+        # workers are found before anything is written
+        with _backend(job, _todo(job, sources), workers, ray) as backend:
+            if not known:
+                write_request(output, request)
+            try:
+                summary = _assemble(job, sources, output, settings, backend, progress)
+            except (Exception, KeyboardInterrupt):
+                if not known:
+                    forget_request(output)
+                raise
     summary.elapsed_s = time.perf_counter() - started
     return _with_clips(summary, output)
 
@@ -137,83 +120,6 @@ def _check_places(folder: Path, output: Path) -> None:
     if inside == outside or outside in inside.parents or inside in outside.parents:
         what = "the folder of videos and the output folder must lie side by side, not one in the other"
         raise InputError(what, str(output), "another output folder")
-
-
-def _plan(sources: Sequence[Source], output: Path, settings: PrepareSettings) -> tuple[Job, dict[str, Any]]:
-    """The job, and the record of what is asked, after all that can be checked was checked."""
-    known = load_bundle(settings.bundle)
-    s, frames = known.settings, settings.frames or known.settings.frames
-    stride = settings.stride or frames
-    if frames < 9 or frames % 8 != 1:
-        raise InputError(f"a clip has 1 + 8n frames (9, 17, 25, 33, …), not {frames}")
-    if stride < 1 or settings.shard_size < 1:
-        raise InputError(f"stride and shard size must be at least 1, not {stride} and {settings.shard_size}")
-    if not 0 <= settings.min_confidence <= 1:
-        raise InputError(f"the least confidence must lie between 0 and 1, not {settings.min_confidence}")
-    if settings.extractor is None and not any(source.motion for source in sources):
-        what = "no video here has a motion file beside it, and no extractor was chosen"
-        raise InputError(what, None, "--extractor mediapipe or gvhmr")
-    _check_subjects(sources, settings.validation_subjects)
-    tools = load_tools(settings.bundle, settings.extractor)
-    cutting = Cutting(s.fps, frames, stride, s.side, s.body, settings.min_confidence)
-    request = {
-        "format": FORMAT,
-        "bundle": {"name": known.info.name, "sha256": known.sha256},
-        "tokenizers": weights_hash(tools.visual, tools.motion),
-        "canonical_focal": s.canonical_focal,
-        **{name: getattr(cutting, name) for name in ("fps", "frames", "stride", "side", "body", "min_confidence")},
-        "extractor": settings.extractor,
-        "shard_size": settings.shard_size,
-        "validation_subjects": sorted(settings.validation_subjects),
-        "sources": [[source.name, source.size()] for source in sources],
-    }
-    return Job(output / WORK, settings.bundle, settings.extractor, cutting), request
-
-
-def _check_subjects(sources: Sequence[Source], wanted: Sequence[str]) -> None:
-    subjects = set()
-    for source in sources if wanted else ():
-        try:
-            subjects.add(source.facts()[0])
-        except InputError:
-            continue  # goes to quarantine later
-    if missing := sorted(set(wanted) - subjects):
-        there = ", ".join(sorted(subjects)[:12])
-        raise InputError(f"no video is of the validation subject {missing[0]!r}", None, f"there are: {there}")
-
-
-def _claim(output: Path, request: dict[str, Any]) -> None:
-    """Writes down what is asked, or compares with what an earlier call wrote."""
-    path = output / REQUEST
-    if path.is_file():
-        try:
-            there = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise InputError("the record of what was asked is damaged", str(path), "another output folder") from error
-        if difference := _difference(there, request):
-            raise InputError(difference, str(path), "another output folder, or the same settings and videos")
-        return
-    # a run that was killed while it wrote its request left a hidden file
-    if output.exists() and not (
-        output.is_dir() and all(file.name.startswith(".prepare.") for file in output.iterdir())
-    ):
-        raise InputError("the output folder is not empty and holds no prepared data", str(output), "a new folder")
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
-
-
-def _difference(there: dict[str, Any], request: dict[str, Any]) -> str | None:
-    """In what two requests differ, in words."""
-    wanted = json.loads(json.dumps(request))
-    for key in [key for key in wanted if key != "sources"]:
-        if there.get(key) != wanted[key]:
-            return f"this folder is being prepared with {key} {there.get(key)}, now {wanted[key]} is asked for"
-    before, now = dict(there.get("sources", [])), dict(wanted["sources"])
-    for name in sorted(before.keys() | now.keys()):
-        if before.get(name) != now.get(name):
-            change = "is new" if name not in before else "is gone" if name not in now else "has changed"
-            return f"the videos are not those that this folder is prepared from: {name} {change}"
-    return None
 
 
 def _todo(job: Job, sources: Sequence[Source]) -> list[Source]:
@@ -236,16 +142,24 @@ def _todo(job: Job, sources: Sequence[Source]) -> list[Source]:
     return todo
 
 
-def _backend(job: Job, todo: list[Source], workers: int, ray: str | None) -> Iterator[Source]:
+@contextmanager
+def _backend(job: Job, todo: list[Source], workers: int, ray: str | None) -> Iterator[Iterator[Source]]:
+    """Those that prepare the sources; yields each source that is done.
+
+    Raises:
+        InputError, MissingAssetError: there are no workers.
+    """
     if workers < 1:
         raise InputError(f"there must be at least 1 worker, not {workers}")
     if not todo:
-        return iter(())
-    if ray is None:
-        return in_processes(job, todo, workers)
-    from unimo.data.ray_backend import in_ray
+        yield iter(())
+    elif ray is None:
+        yield in_processes(job, todo, workers)
+    else:
+        from unimo.data.ray_backend import cluster
 
-    return in_ray(job, todo, ray)
+        with cluster(ray) as prepare_all:
+            yield prepare_all(job, todo)
 
 
 def _assemble(

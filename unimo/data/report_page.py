@@ -1,7 +1,11 @@
-"""The data report: a collection and its statistics in, one HTML page out that needs no other file and no network."""
+"""The data report: a collection and its statistics in, one HTML page out that needs no other file and no network.
+
+Samples that cannot be read or drawn do not end the report: the page names them with their reason.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from html import escape
@@ -15,13 +19,16 @@ from unimo.data import report_charts as charts
 from unimo.data.collection import Collection, Sample, load_collection
 from unimo.data.report_pictures import middle_picture, strip
 from unimo.data.statistics import ANGLE_EDGES, Statistics, Unusual, describe
+from unimo.errors import InputError
 from unimo.files import atomic_write
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 
 SHEET, STRIPS, TOP = 24, 8, 20
 _KINDS = {"clips": "synthetic clips", "shards": "prepared shards", "motions": "motion files"}
-_STYLE = """
+PAGE_STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --ink: #1d1f21; --soft: #6a6f75; --mark: #3b6fb5; --line: #dcdcd8; }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #16181a; --ink: #e4e4e1; --soft: #9aa0a6; --mark: #7fb0ee; --line: #34383c; }
@@ -57,6 +64,10 @@ def write_data_report(source: str | Path, html: str | Path, progress: Progress |
         MissingAssetError: a motion is of the licensed body and its file is not on this machine.
     """
     collection = load_collection(source, progress)
+    if collection.damaged:
+        name, reason = collection.damaged[0]
+        many = f"{len(collection.damaged)} of {len(collection.damaged) + len(collection.samples)}"
+        logger.warning("%s cannot be read and are left out; the first is %s: %s", many, name, reason)
     page = data_report(collection, describe(collection.samples, progress), progress)
     with atomic_write(html) as path:
         path.write_text(page, encoding="utf-8")
@@ -64,9 +75,20 @@ def write_data_report(source: str | Path, html: str | Path, progress: Progress |
 
 
 def data_report(collection: Collection, found: Statistics, progress: Progress | None = None) -> str:
-    """The page as text; the same data give the same text."""
+    """The page as text; the same data give the same text.
+
+    Args:
+        collection: what is described; some of its samples are drawn.
+        found: its statistics.
+        progress: called with a stage, what is done and how many there are.
+    """
     title = f"Data report: {escape(collection.place.name)}"
     about = f"{_KINDS[collection.kind]} in {escape(str(collection.place))}, UniMo {__version__}"
+    undrawn: dict[str, str] = {}
+    pictures = [
+        _contact_sheet(collection.samples, undrawn, progress),
+        _strips(collection.samples, found.unusual, undrawn, progress),
+    ]
     sections = [
         _tiles(collection, found),
         _section("Motion", _motion_charts(found)),
@@ -74,13 +96,14 @@ def data_report(collection: Collection, found: Statistics, progress: Progress | 
         _section("Shape", _shape_charts(found)),
         _section("Camera", _camera_charts(found)),
         _section("Who and what", _name_charts(found)),
-        _left_out(collection.left_out),
-        _contact_sheet(collection.samples, progress),
-        _strips(collection.samples, found.unusual, progress),
+        _reasons("Damaged: cannot be read", collection.damaged),
+        _reasons("Damaged: cannot be drawn, such as by its video; counted nevertheless", list(undrawn.items())),
+        _reasons("Left out", collection.left_out),
+        *pictures,
     ]
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{PAGE_STYLE}</style></head>\n'
         f"<body><h1>{title}</h1><p>{about}</p>\n" + "\n".join(part for part in sections if part) + "\n</body></html>\n"
     )
 
@@ -96,7 +119,7 @@ def _tiles(collection: Collection, found: Statistics) -> str:
         "subjects": f"{len(found.counts['subject']):,}" if found.counts["subject"] else "not said",
         "frame rate": ", ".join(rate for rate, _ in found.counts["frame rate"].most_common(4)),
         "with text": f"{100 * found.counts['text'].total() / len(collection.samples):.0f} %",
-        "left out": f"{len(collection.left_out):,}",
+        "left out": f"{len(collection.left_out) + len(collection.damaged):,}",
     }
     tiles |= {f"in {split}": f"{count:,}" for split, count in found.counts["split"].items()}
     cells = "".join(f"<div><b>{escape(value)}</b>{escape(name)}</div>" for name, value in tiles.items())
@@ -175,46 +198,74 @@ def _histograms(numbers: dict[str, np.ndarray], wanted: dict[str, tuple[str, str
     }
 
 
-def _left_out(left_out: Sequence[tuple[str, str]]) -> str:
-    if not left_out:
+def _reasons(title: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """A table of (name, reason), the most frequent reasons first, at most `TOP` names of each."""
+    if not pairs:
         return ""
-    examples = {reason: source for source, reason in reversed(left_out)}
+    names: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        names.setdefault(reason, []).append(name)
     rows = "".join(
-        f"<tr><td>{count:,}</td><td>{escape(reason)}</td><td class=soft>{escape(examples[reason])}</td></tr>"
-        for reason, count in Counter(reason for _, reason in left_out).most_common(TOP)
+        f"<tr><td>{len(of):,}</td><td>{escape(reason)}</td><td class=soft>{escape(_listed(of))}</td></tr>"
+        for reason, of in sorted(names.items(), key=lambda pair: -len(pair[1]))[:TOP]
     )
-    return f"<h2>Left out</h2><table><tr><th>how many</th><th>reason</th><th>such as</th></tr>{rows}</table>"
+    return f"<h2>{title}</h2><table><tr><th>how many</th><th>reason</th><th>which</th></tr>{rows}</table>"
 
 
-def _contact_sheet(samples: Sequence[Sample], progress: Progress | None) -> str:
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - TOP:,} more" if len(names) > TOP else ""
+    return ", ".join(names[:TOP]) + more
+
+
+def _contact_sheet(samples: Sequence[Sample], undrawn: dict[str, str], progress: Progress | None) -> str:
     chosen = np.unique(np.linspace(0, len(samples) - 1, min(SHEET, len(samples))).round().astype(int))
     figures = []
     for done, index in enumerate(chosen):
-        figures.append(_figure(middle_picture(samples[index]), _caption(samples[index])))
+        sample = samples[index]
+        figures.append(_drawn(middle_picture, sample, _caption(sample), "", undrawn))
         if progress:
             progress("contact sheet", done + 1, len(chosen))
     about = f"{len(chosen)} of {len(samples):,}, evenly over their names; left limbs blue, right limbs red."
     return f'<h2>Contact sheet</h2><p>{about}</p><div class="sheet">{"".join(figures)}</div>'
 
 
-def _strips(samples: Sequence[Sample], unusual: Sequence[Unusual], progress: Progress | None) -> str:
-    chosen = _different(samples, unusual)
+def _strips(
+    samples: Sequence[Sample], unusual: Sequence[Unusual], undrawn: dict[str, str], progress: Progress | None
+) -> str:
+    chosen = _different(unusual)
     figures = []
     for done, one in enumerate(chosen):
         sample = samples[one.index]
-        why = f"{one.score:.1f} usual deviations above the middle in {one.reason}: {_caption(sample)}"
-        figures.append(_figure(strip(sample), why, "strip"))
+        side = "above" if one.score >= 0 else "below"
+        why = f"{abs(one.score):.1f} usual deviations {side} the middle in {one.reason}: {_caption(sample)}"
+        figures.append(_drawn(strip, sample, why, "strip", undrawn))
         if progress:
             progress("unusual clips", done + 1, len(chosen))
-    about = "Farthest from the others in pose or in speed of the joints, one of each source: rare, or wrong."
+    about = (
+        "Farthest from the others, one of each source: rare, or wrong. In pose: distance from the mean pose, above or "
+        "below what is usual; in speed: of the joints."
+    )
     return f"<h2>Most unusual</h2><p>{about}</p>{''.join(figures)}"
 
 
-def _different(samples: Sequence[Sample], unusual: Sequence[Unusual]) -> list[Unusual]:
+def _drawn(
+    draw: Callable[[Sample], str], sample: Sample, caption: str, kind: str, undrawn: dict[str, str]
+) -> str:
+    """The figure of a sample; one that cannot be drawn gives none, and is noted with the reason."""
+    try:
+        return _figure(draw(sample), caption, kind)
+    except InputError as error:
+        if sample.name not in undrawn:
+            logger.warning("%s cannot be drawn: %s", sample.name, error.what)
+        undrawn[sample.name] = error.what
+        return ""
+
+
+def _different(unusual: Sequence[Unusual]) -> list[Unusual]:
     """The first of each source, at most `STRIPS`."""
     first: dict[str, Unusual] = {}
     for one in unusual:
-        first.setdefault(samples[one.index].source, one)
+        first.setdefault(one.source, one)
     return list(first.values())[:STRIPS]
 
 

@@ -43,8 +43,9 @@ from visual_tokenizer import DiscreteVisualTokenizer
 
 CRF = 4
 # not the source's fault: these end the run
-_FATAL = (MissingAssetError, ConfigError, CheckpointError, MemoryError)
-_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_FATAL = (MissingAssetError, ConfigError, CheckpointError)
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+_NO_MEMORY = "DefaultCPUAllocator"  # what torch's RuntimeError names then
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def prepare_source(job: Job, source: Source) -> None:
 
     Raises:
         MissingAssetError, ConfigError, CheckpointError: nothing can go on.
+        MemoryError: this source took too much; no record is written.
         OSError: the results cannot be written.
     """
     record: dict[str, Any] = {"source": source.name, "files": file_stamps(source)}
@@ -221,12 +223,15 @@ def _guarded(samples: Iterator[tuple[str, Files]]) -> Iterator[tuple[str, Files]
         raise _trouble_of_the_machine(error) or Unusable(f"{type(error).__name__}: {error}") from error
 
 
-def _trouble_of_the_machine(error: BaseException | None) -> OSError | None:
-    """A full disk or too many open files, where that is behind an error: no video must go to the quarantine for it."""
+def _trouble_of_the_machine(error: BaseException | None) -> OSError | MemoryError | None:
+    """A full disk, too many open files or too little memory, where that is behind an error: no video must go to the
+    quarantine at once for it."""
     while error is not None:
         number = getattr(error, "errno", None)
         if number in _OF_THE_MACHINE:
             return OSError(number, os.strerror(number))
+        if isinstance(error, MemoryError) or number == errno.ENOMEM or _NO_MEMORY in str(error):
+            return MemoryError()  # a fresh one: those of libraries do not all travel between processes
         error = error.__cause__
     return None
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unimo.errors import InputError
-
-VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp")
+from unimo.media.suffixes import VIDEO_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from unimo.body.names import FEET
 from unimo.data.collection import Sample
-from unimo.motion.frames import LEVEL_CAMERA, joint_positions
+from unimo.motion.frames import LEVEL_CAMERA, joint_positions, points_to_world
 from unimo.motion.motion import Motion
 from unimo.synth.puppet import load_puppet
 
@@ -34,9 +34,17 @@ _FRAMES_OF_RANGES = 200_000
 
 @dataclass(frozen=True)
 class Unusual:
-    """A sample far from the others: its number, how many usual deviations from the middle, and in what."""
+    """A sample far from the others.
+
+    Attributes:
+        index: its number.
+        source: its `Sample.source`.
+        score: usual (median) deviations above the median, below it if negative.
+        reason: in what: "pose" (distance from the mean pose) or "speed" (of the joints).
+    """
 
     index: int
+    source: str
     score: float
     reason: str
 
@@ -78,41 +86,48 @@ class Statistics:
 
 
 def describe(samples: Sequence[Sample], progress: Callable[[str, int, int], None] | None = None) -> Statistics:
-    """Statistics of these samples, at least one.
+    """Statistics of these samples, at least one; they are taken one after another, and none is kept.
+
+    Args:
+        samples: in camera or world axes.
+        progress: called with a stage, what is done and how many there are.
 
     Raises:
+        InputError: a sample can no longer be read.
         MissingAssetError: a motion is of the licensed body and its file is not on this machine.
     """
-    rows, activity, posture, sampled, kept = [], np.zeros(4), np.zeros(3), [], []
+    rows, activity, posture, sampled, kept, betas, sources = [], np.zeros(4), np.zeros(3), [], [], [], []
     poses_each = max(1, _SAMPLED_POSES // len(samples))
     angles_each = max(1, _FRAMES_OF_RANGES // len(samples))
-    result = Statistics(frames=sum(len(sample.motion) for sample in samples))
+    result = Statistics(counts={key: Counter() for key in _SAID})
     for done, sample in enumerate(samples):
         motion = sample.motion
         joints = joint_positions(motion)
         world = world_joints(motion, joints)
-        doing, standing = _activity(world, motion.fps), _posture(world)
-        activity += np.bincount(doing, minlength=4)
-        posture += np.bincount(standing, minlength=3)
+        activity += np.bincount(_activity(world, motion.fps), minlength=4)
+        posture += np.bincount(_posture(world), minlength=3)
         rows.append(_row(motion, joints, world, sample.record))
         degrees = np.degrees(np.linalg.norm(motion.body_pose, axis=-1))
         for joint in range(21):
             result.angles[joint] += np.histogram(np.minimum(degrees[:, joint], 179.9), ANGLE_EDGES)[0]
         kept.append(degrees[_spaced(len(motion), angles_each)])
         sampled.append(_rotations(motion, _spaced(len(motion), poses_each)))
+        betas.append(motion.betas.mean(axis=0))
+        sources.append(sample.source)
+        result.frames += len(motion)
+        _count(result.counts, sample)
         if progress:
             progress("measuring", done + 1, len(samples))
     result.angles /= result.frames
     result.ranges = np.percentile(np.concatenate(kept), [5, 95], axis=0).T
     result.activity = dict(zip(ACTIVITIES, (activity / max(activity.sum(), 1)).tolist(), strict=True))
     result.posture = dict(zip(POSTURES, (posture / posture.sum()).tolist(), strict=True))
-    result.counts = _counts(samples)
     moves = np.array([row.pop("moves") for row in rows])
     result.camera_moves = float(np.nanmean(moves)) if np.isfinite(moves).any() else float("nan")
     result.numbers = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    result.betas = np.stack([sample.motion.betas.mean(axis=0) for sample in samples])
+    result.betas = np.stack(betas)
     result.spread, result.poses, strangeness = pose_space(sampled)
-    result.unusual = _unusual(strangeness, result.numbers["stir"])
+    result.unusual = _unusual(strangeness, result.numbers["stir"], sources)
     return result
 
 
@@ -122,8 +137,7 @@ def world_joints(motion: Motion, joints: np.ndarray) -> np.ndarray:
         return joints
     if motion.cam2world is None:
         return joints @ LEVEL_CAMERA.T
-    turned = np.einsum("tij,tnj->tni", motion.cam2world[:, :3, :3], joints)
-    return turned + motion.cam2world[:, None, :3, 3]
+    return points_to_world(joints, motion.cam2world)
 
 
 def pose_space(sampled: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,28 +220,34 @@ def _row(motion: Motion, joints: np.ndarray, world: np.ndarray, record: dict[str
     return row
 
 
-def _counts(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
-    """How many samples have each subject, source and so on; what nobody said is not counted."""
-    said: dict[str, Callable[[Sample], str]] = {
-        "subject": lambda sample: sample.subject,
-        "source": lambda sample: sample.source,
-        "frame rate": lambda sample: f"{sample.motion.fps:g} fps",
-        "split": lambda sample: sample.split,
-        "camera": lambda sample: str(sample.record.get("camera") or ""),
-        "look": lambda sample: str(sample.record.get("look") or ""),
-        "label": lambda sample: str(sample.record.get("label") or ""),
-        "body": lambda sample: sample.motion.body,
-        "text": lambda sample: sample.text,
-    }
-    return {key: Counter(word for sample in samples if (word := read(sample))) for key, read in said.items()}
+# what is counted, and where a sample says it
+_SAID: dict[str, Callable[[Sample], str]] = {
+    "subject": lambda sample: sample.subject,
+    "source": lambda sample: sample.source,
+    "frame rate": lambda sample: f"{sample.motion.fps:g} fps",
+    "split": lambda sample: sample.split,
+    "camera": lambda sample: str(sample.record.get("camera") or ""),
+    "look": lambda sample: str(sample.record.get("look") or ""),
+    "label": lambda sample: str(sample.record.get("label") or ""),
+    "body": lambda sample: sample.motion.body,
+    "text": lambda sample: sample.text,
+}
 
 
-def _unusual(strangeness: np.ndarray, stir: np.ndarray) -> list[Unusual]:
-    """All samples, the one farthest from the middle in pose or speed first."""
+def _count(counts: dict[str, Counter[str]], sample: Sample) -> None:
+    """Adds what a sample says of subject, source and so on; what nobody said is not counted."""
+    for key, read in _SAID.items():
+        if word := read(sample):
+            counts[key][word] += 1
+
+
+def _unusual(strangeness: np.ndarray, stir: np.ndarray, sources: list[str]) -> list[Unusual]:
+    """All samples, the one farthest from the middle in pose or speed first, on whichever side."""
     pose, speed = _deviations(strangeness), _deviations(np.nan_to_num(stir))
-    scores = np.maximum(pose, speed)
-    order = np.argsort(-scores, kind="stable")
-    return [Unusual(int(i), float(scores[i]), "pose" if pose[i] >= speed[i] else "speed") for i in order]
+    by_pose = np.abs(pose) >= np.abs(speed)
+    scores = np.where(by_pose, pose, speed)
+    order = np.argsort(-np.abs(scores), kind="stable")
+    return [Unusual(int(i), sources[i], float(scores[i]), "pose" if by_pose[i] else "speed") for i in order]
 
 
 def _deviations(values: np.ndarray) -> np.ndarray:

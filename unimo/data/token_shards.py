@@ -1,27 +1,24 @@
-"""The token shards of a prepared folder, as training reads them: clips by shard and row, checked before they are used.
+"""The token shards of prepared folders, as training reads them: clips by shard and row, checked before they are used.
 
 In: what `unimo data prepare` wrote (`unimo.data.shards`). Out: ids and features of one clip, or of the first few.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from unimo.data.shards import SPLITS, Shard, read_manifest
+from unimo.data.shards import Shard
+from unimo.data.token_folder import Preparation, TokenFolder, fingerprint
 from unimo.data.tokens import TokenPack
-from unimo.errors import InputError
-
-GEOMETRY = ("fps", "frames", "side", "canonical_focal", "body")
-"""Settings of a bundle that clips follow."""
+from unimo.errors import InputError, counted
 
 _ARRAYS = {"visual_ids": 3, "motion_ids": 2, "features": 2}
 _COPY = "copy it again, or prepare the data anew"
@@ -37,67 +34,57 @@ class ClipTokens:
     features: np.ndarray
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """What prepare.json says of a folder: the `tokenizers`' hash, the name of their `bundle`, the clips' `geometry`,
-    and whose clips are for validation."""
-
-    tokenizers: str
-    bundle: str
-    geometry: dict[str, Any]
-    validation_subjects: tuple[str, ...]
-
-    @staticmethod
-    def of(folder: str | Path) -> Preparation:
-        """Reads it.
-
-        Raises:
-            InputError: there is none, or it does not say so.
-        """
-        path = Path(folder).expanduser() / "prepare.json"
-        try:
-            asked = json.loads(path.read_text(encoding="utf-8"))
-            geometry = {name: asked[name] for name in GEOMETRY}
-            validated = tuple(map(str, asked["validation_subjects"]))
-            return Preparation(str(asked["tokenizers"]), str(asked["bundle"]["name"]), geometry, validated)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            what = "prepare.json does not say which tokenizers made these tokens"
-            raise InputError(what, str(path), "unimo data prepare writes it") from error
-
-
 class TokenShards:
-    """Read access by shard and row; threads may share it. Holds the manifest's index, never the clips.
+    """Read access by shard and row, to one folder or several; threads may share it. Holds the manifests' index, never
+    the clips.
 
-    The size of every shard is checked at once, its sha256 before the first clip is read from it, and the checksum of a
-    clip whenever it is read.
+    Folders stand in an order that follows from their content, so neither their names nor the order in which they were
+    given changes what is read. The sha256 of a shard is checked before the first clip is read from it, and the checksum
+    of a clip whenever it is read.
 
     Attributes:
-        shards: in the order of the manifest.
-        preparation: how they were made.
+        folders: where the shards come from.
+        shards: of all folders, in the order of the manifests.
         grid, frames: (K,h,w) and T of every clip.
 
     Raises:
-        InputError: there are none of this split, or one is missing, cut short or not the manifest's.
+        InputError: the folders do not go together, or hold the same clips.
     """
 
-    def __init__(self, folder: str | Path, split: str = "train") -> None:
-        self.folder, self.split = Path(folder).expanduser(), split
-        self.shards: list[Shard] = [shard for shard in read_manifest(self.folder, "tokens", split) if len(shard)]
-        if not self.shards:
-            held = [other for other in SPLITS if other != split and read_manifest(self.folder, "tokens", other)]
-            what = f"there are no token shards of the split {split} here" + (f", only of {held[0]}" if held else "")
-            raise InputError(what, str(self.folder), "unimo data prepare makes them with --bundle")
-        self.preparation = Preparation.of(self.folder)
-        for shard in self.shards:
-            _check_size(shard)
+    def __init__(self, folders: Sequence[TokenFolder]) -> None:
+        """`folders`: at least one."""
+        self.folders = sorted(folders, key=lambda folder: folder.fingerprint)
+        check_together({folder.path: folder.preparation for folder in folders})
+        _check_apart(folders)
+        self.shards: list[Shard] = [shard for folder in self.folders for shard in folder.shards]
+        self._of = [folder for folder in self.folders for _ in folder.shards]
         self._checked = [False] * len(self.shards)
         self._locks = [threading.Lock() for _ in self.shards]
         first = self._decode(0, 0)
         self.grid = (first.visual_ids.shape[0], first.visual_ids.shape[1], first.visual_ids.shape[2])
         self.frames = len(first.motion_ids)
 
+    @staticmethod
+    def of(folder: str | Path, split: str = "train") -> TokenShards:
+        """The shards of one folder.
+
+        Raises:
+            InputError: see `TokenFolder.open`.
+        """
+        return TokenShards([TokenFolder.open(folder, split)])
+
     def __len__(self) -> int:
         return sum(self.counts)
+
+    @property
+    def tokenizers(self) -> str:
+        """The hash of those that made the ids."""
+        return self.folders[0].preparation.tokenizers
+
+    @property
+    def where(self) -> str:
+        """The folders, for messages."""
+        return ", ".join(str(folder.path) for folder in self.folders)
 
     @property
     def counts(self) -> list[int]:
@@ -106,8 +93,8 @@ class TokenShards:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the shards hold and in which order, the same in another folder."""
-        return hashlib.sha256(json.dumps([shard.sha256 for shard in self.shards]).encode()).hexdigest()
+        """A hash of what the shards hold and in which order, the same in other folders."""
+        return fingerprint(self.shards)
 
     def verify(self, shard: int) -> None:
         """Compares a shard with its hash, once.
@@ -134,31 +121,25 @@ class TokenShards:
         return clip
 
     def first(self, count: int) -> TokenPack:
-        """The first clips in the order of the manifest, as many as there are up to `count`."""
-        places = [(shard, row) for shard, rows in enumerate(self._rows(count)) for row in range(rows)]
-        return stack([self.read(*place) for place in places], self.preparation.tokenizers)
+        """The first clips of each folder in turn, as many as there are up to `count`."""
+        rows = [iter(self._places(folder)) for folder in self.folders]
+        turns = (place for turn in zip_longest(*rows) for place in turn if place is not None)
+        return stack([self.read(*place) for place in islice(turns, count)], self.tokenizers)
 
     def subjects(self) -> set[str]:
-        """Whom the videos show that these clips are of; empty when the folder has no record of its videos."""
-        records = self.folder / "sources.jsonl"
-        lines = records.read_text(encoding="utf-8").splitlines() if records.is_file() else []
-        validated = set(self.preparation.validation_subjects)
-        named = {str(record["subject"]) for record in map(json.loads, lines) if record.get("clips")}
-        return named & validated if self.split == "validation" else named - validated
+        """Whom the videos show that these clips are of, as far as the folders have a record of their videos."""
+        return set().union(*(folder.subjects() for folder in self.folders))
 
-    def _rows(self, count: int) -> list[int]:
-        """How many rows of each shard the first `count` clips are; stops at the last of these shards."""
-        taken = []
-        for size in self.counts:
-            if count > 0:
-                taken.append(min(size, count))
-                count -= size
-        return taken
+    def _places(self, folder: TokenFolder) -> Iterator[tuple[int, int]]:
+        """Shard and row of the clips of a folder."""
+        return ((n, row) for n, shard in enumerate(self.shards) if self._of[n] is folder for row in range(len(shard)))
 
     def _decode(self, shard: int, row: int) -> ClipTokens:
         self.verify(shard)
         source = self.shards[shard]
         name = f"{source.path.name}/{source.samples[row].key}"
+        if len(self.folders) > 1:
+            name = f"{self._of[shard].path.resolve().name}/{name}"
         try:
             with np.load(BytesIO(source.read(row)["tokens.npz"]), allow_pickle=False) as data:
                 arrays = {key: data[key] for key in _ARRAYS}
@@ -174,12 +155,29 @@ def stack(clips: list[ClipTokens], tokenizers: str = "") -> TokenPack:
     return TokenPack(*(np.stack([getattr(clip, key) for clip in clips]) for key in _ARRAYS), tokenizers=tokenizers)
 
 
-def _check_size(shard: Shard) -> None:
-    """Raises InputError when a shard is missing or not as long as the manifest says."""
-    try:
-        size = shard.path.stat().st_size
-    except OSError as error:
-        what = "the manifest names a shard that is not here"
-        raise InputError(what, str(shard.path), "copy the whole folder") from error
-    if size != shard.size:
-        raise InputError(f"the shard has {size} bytes, its manifest says {shard.size}", str(shard.path), _COPY)
+def check_together(folders: Mapping[Path, Preparation]) -> None:
+    """Raises InputError when folders hold tokens that no training can mix."""
+    (first, wanted), *others = folders.items()
+    for path, preparation in others:
+        if differences := preparation.differences(wanted):
+            what = f"the second of these folders does not go with the first: {'; '.join(differences)}"
+            raise InputError(what, f"{first}, {path}", "prepare both with one bundle and the same --frames")
+
+
+def _check_apart(folders: Sequence[TokenFolder]) -> None:
+    """Raises InputError when two folders hold clips of the same video."""
+    for number, one in enumerate(folders):
+        for earlier in folders[:number]:
+            check_other_videos(earlier, one, "the clips would count twice")
+
+
+def check_other_videos(one: TokenFolder, other: TokenFolder, why: str) -> None:
+    """Raises InputError when two folders hold clips of the same video, whatever it is called, or the same shard."""
+    there, here = one.videos(), other.videos()
+    shared = sorted(here[content] for content in there.keys() & here.keys())
+    same = {shard.sha256 for shard in one.shards} & {shard.sha256 for shard in other.shards}
+    if shared or same:
+        count = counted(len(shared), "video") if shared else counted(len(same), "shard")
+        names = f" ({', '.join(shared[:4])}{', …' if len(shared) > 4 else ''})" if shared else ""
+        what = f"{count}{names} {'is' if count.startswith('1 ') else 'are'} in both of these folders: {why}"
+        raise InputError(what, f"{one.path}, {other.path}", "leave one out, or prepare only the new videos in it")

@@ -1,8 +1,8 @@
 """The process pool that prepares sources on one machine.
 
 In: a job and its sources. Out: each source, as soon as its record lies in the work folder. A source of which worker
-processes die (out of memory, or a fault in a decoder) is found by trying the suspects alone, and gets a record with
-that reason.
+processes die (out of memory, or a fault in a decoder), or which runs out of memory, is tried alone, and if it fails
+again gets a record with that reason.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from unimo.data.samples import Job, file_stamps, prepare_source, write_record
 from unimo.data.sources import Source
 
 DIED = "worker processes died of it (out of memory, or a fault in reading the video)"
+MEMORY = "there was not enough memory for it"
 
 
 def in_processes(job: Job, sources: Sequence[Source], workers: int) -> Iterator[Source]:
@@ -29,7 +30,10 @@ def in_processes(job: Job, sources: Sequence[Source], workers: int) -> Iterator[
     """
     if workers == 1:
         for source in sources:
-            prepare_source(job, source)
+            try:
+                prepare_source(job, source)
+            except MemoryError:
+                give_up(job, source, MEMORY)
             yield source
         return
     waiting, suspects = deque(sources), deque[Source]()
@@ -38,20 +42,20 @@ def in_processes(job: Job, sources: Sequence[Source], workers: int) -> Iterator[
         running: dict[Future[None], Source] = {}
         try:
             yield from _run(job, suspects if alone else waiting, 1 if alone else workers, running)
-        except BrokenProcessPool:
+        except (BrokenProcessPool, MemoryError) as error:
             for source in running.values():
                 if job.record_path(source).is_file():
                     yield source
                 elif alone:
-                    give_up(job, source)
+                    give_up(job, source, MEMORY if isinstance(error, MemoryError) else DIED)
                     yield source
                 else:
                     suspects.append(source)
 
 
-def give_up(job: Job, source: Source) -> None:
-    """Writes the record of a source of which workers die."""
-    write_record(job, source, {"source": source.name, "files": file_stamps(source), "reason": DIED})
+def give_up(job: Job, source: Source, reason: str) -> None:
+    """Writes the record of a source that no worker can prepare."""
+    write_record(job, source, {"source": source.name, "files": file_stamps(source), "reason": reason})
 
 
 def _run(job: Job, queue: deque[Source], workers: int, running: dict[Future[None], Source]) -> Iterator[Source]:

@@ -27,10 +27,9 @@ from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
 from unimo.geometry.cameras import default_focal, intrinsics_matrix
 from unimo.media.images import read_image
 from unimo.media.source import FrameSource
+from unimo.media.suffixes import IMAGE_SUFFIXES
 from unimo.motion.motion import Motion
 from unimo.result import Progress
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def evaluate_extractor(clips: Clips, bundle: Bundle, body: str = "open", progress: Progress | None = None) -> Numbers:

@@ -7,7 +7,7 @@ Each function measures one promise of a clip with known answers; what is still a
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import maximum_filter, minimum_filter
+from scipy.ndimage import binary_erosion, maximum_filter, minimum_filter
 
 # flow below this moves too little to be seen in grey levels
 MOVING_PIXELS = 0.5
@@ -43,6 +43,24 @@ def mask_iou(first: np.ndarray, second: np.ndarray) -> float:
         raise ValueError(f"masks differ in shape: {first.shape} and {second.shape}")
     union = np.count_nonzero(first | second)
     return np.count_nonzero(first & second) / union if union else 1.0
+
+
+def outline_difference(given: np.ndarray, true: np.ndarray) -> float:
+    """Pixels in which two outlines differ, as a share of the true outline's length: 0 when they are the same.
+
+    A shift by a pixel is about 1 at any size of the picture, where the intersection over union would go to 1.
+
+    Args:
+        given: (H, W) bool.
+        true: (H, W) bool; its outline are the pixels inside that have one of their 4 neighbours, or the picture's
+            border, outside.
+
+    Returns:
+        Infinite when they differ and the true one is empty.
+    """
+    wrong = np.count_nonzero(given != true)
+    length = np.count_nonzero(true & ~np.asarray(binary_erosion(true), bool))
+    return wrong / length if length else float("inf") if wrong else 0.0
 
 
 def sample_bilinear(image: np.ndarray, pixels: np.ndarray) -> np.ndarray:

@@ -88,6 +88,19 @@ def joint_positions(motion: Motion, body: BodyModel | None = None) -> np.ndarray
     return joints.cpu().numpy()
 
 
+def points_to_world(points: np.ndarray, cam2world: np.ndarray) -> np.ndarray:
+    """Points of camera axes in world axes.
+
+    Args:
+        points: (T, N, 3) metres.
+        cam2world: (T, 4, 4).
+
+    Returns:
+        (T, N, 3) metres.
+    """
+    return np.einsum("tij,tnj->tni", cam2world[:, :3, :3], points) + cam2world[:, None, :3, 3]
+
+
 def foot_heights(motion: Motion, body: BodyModel | None = None) -> np.ndarray:
     """Returns the lowest point of the feet's skin in every frame, (T,) metres, in the y-up world of the motion."""
     model = _body_of(motion, body)

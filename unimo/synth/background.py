@@ -7,6 +7,7 @@ An image folder can stand in for the room. Colours are RGB in 0..1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +16,13 @@ import numpy as np
 from PIL import Image
 
 from unimo.errors import InputError
+from unimo.media.checks import check_size
 from unimo.media.images import read_image
+from unimo.media.suffixes import IMAGE_SUFFIXES
 from unimo.synth.appearance import Color, hsv_to_rgb
 
 FLOOR_KINDS = ("plain", "checker", "planks", "cloudy")
 WALL_KINDS = ("plain", "gradient", "cloudy", "stripes", "panel")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 _FLOOR, _CEILING, _BACK = 0, 1, 2
 # axis (x right, y up, z to the back) of floor, ceiling, back, left and right wall, and the wall behind the camera
 PLANE_AXES = (1, 1, 2, 0, 0, 2)
@@ -301,6 +303,21 @@ def list_images(folder: Path) -> tuple[str, ...]:
     if not found:
         raise InputError("the folder of background pictures is empty", str(folder), "put jpg, png or webp files there")
     return tuple(found)
+
+
+def check_pictures(paths: Sequence[str]) -> None:
+    """Opens the heads of all pictures, so that one that is none is named before any clip is drawn.
+
+    Raises:
+        InputError: a file is no picture, or too small.
+    """
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                check_size(picture.width, picture.height, path, "image")
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            fix = "take it out of the folder, or save it as a PNG with another program"
+            raise InputError("this background picture cannot be read", path, fix) from error
 
 
 @lru_cache(maxsize=16)

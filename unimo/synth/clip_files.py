@@ -82,6 +82,7 @@ def _record(clip: Clip, name: str, arrays: Mapping[str, np.ndarray], layers: Seq
         "in_frame": scene.in_frame,
         "look": scene.look,
         "camera": scene.camera_kind,
+        "background": scene.background,
         "layers": list(layers),
         "arrays_sha256": arrays_digest([*parameters, *measured]),
         "rgb_sha256": arrays_digest([clip.rgb]),

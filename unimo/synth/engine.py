@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from unimo.errors import InputError
-from unimo.files import atomic_write
+from unimo.files import atomic_write, writing_into
 from unimo.motion.library import NamedMotion
+from unimo.render.renderer import shared_renderer
+from unimo.synth.background import check_pictures
 from unimo.synth.clip_files import arrays_digest, write_clip
 from unimo.synth.layers import parse_layers
+from unimo.synth.processes import drawing_pool
 from unimo.synth.render import render_clips
+from unimo.synth.request import RECORD, check_folder, clips_there
 from unimo.synth.scene import SceneConfig, scene_sampler
 
 _CHUNK = 4
@@ -84,45 +87,74 @@ def generate_clips(
 
     Raises:
         InputError: count or workers below 1, an unknown layer, no motion long enough, or `output` holds clips made
-            otherwise.
+            otherwise or more than `count`, or cannot be written.
         MissingAssetError: no EGL driver on this machine.
     """
     if count < 1 or workers < 1:
         raise InputError(f"count and workers must be at least 1, not {count} and {workers}")
     layers = parse_layers(",".join(layers))
     output, config = Path(output), config or SceneConfig()
-    folder = output / "clips"
-    scene_sampler(library, config)  # refuses a library that cannot serve before anything is written
+    check_pictures(scene_sampler(library, config).images)  # the sampler refuses a library that cannot serve
     request = {"seed": seed, "layers": list(layers), "scene": asdict(config), "library": library_digest(library)}
-    _check_output(output, request)
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".*.part"):
-        shutil.rmtree(leftover)
-    job = _Job(library, seed, folder, config, layers)
-    todo = [index for index in range(count) if not (folder / _name(index) / "clip.json").is_file()]
-    finished = count - len(todo)
-    if progress:
-        progress(finished, count)
-    for made in _make_all(job, [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)], workers):
-        finished += made
-        if progress:
-            progress(finished, count)
-    manifest = output / "manifest.jsonl"
-    with atomic_write(manifest) as path, path.open("w") as lines:
-        for index in range(count):
-            record = json.loads((folder / _name(index) / "clip.json").read_text())
-            lines.write(json.dumps(record) + "\n")
+    check_folder(output, request, count)
+    shared_renderer()  # refuses a machine that cannot draw; from here on there is something to write
+    job = _Job(library, seed, output / "clips", config, layers)
+    with writing_into(output), _tidy(output):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(output / RECORD) as path:
+            path.write_text(json.dumps(request, indent=2, sort_keys=True))
+        _make_missing(job, count, workers, progress)
+        manifest = output / "manifest.jsonl"
+        with atomic_write(manifest) as path, path.open("w") as lines:
+            for index in range(count):
+                record = json.loads((job.folder / _name(index) / "clip.json").read_text())
+                lines.write(json.dumps(record) + "\n")
     return manifest
 
 
-def _make_all(job: _Job, chunks: list[list[int]], workers: int) -> Iterator[int]:
+@contextmanager
+def _tidy(output: Path) -> Iterator[None]:
+    """Leaves no half clip behind, and nothing at all when a run ends before its first clip was made."""
+    made = next(path for path in (output, *output.absolute().parents) if path.exists())
+    _remove_halves(output)
+    try:
+        yield
+    except BaseException:  # an interrupt as well
+        _remove_halves(output)
+        if not clips_there(output):
+            (output / RECORD).unlink(missing_ok=True)
+            for folder in (output / "clips", output, *output.absolute().parents):
+                if folder == made or (folder.is_dir() and any(folder.iterdir())):
+                    break
+                folder.rmdir()
+        raise
+
+
+def _remove_halves(output: Path) -> None:
+    for leftover in (output / "clips").glob(".*.part"):
+        shutil.rmtree(leftover)
+
+
+def _make_missing(job: _Job, count: int, workers: int, progress: Callable[[int, int], None] | None) -> None:
+    todo = [index for index in range(count) if not (job.folder / _name(index) / "clip.json").is_file()]
+    finished = count - len(todo)
+    if progress:
+        progress(finished, count)
+    # closed at once when the caller's progress is interrupted: its processes end before their leftovers are removed
+    with closing(_make_all(job, [todo[i : i + _CHUNK] for i in range(0, len(todo), _CHUNK)], workers)) as chunks:
+        for made in chunks:
+            finished += made
+            if progress:
+                progress(finished, count)
+
+
+def _make_all(job: _Job, chunks: list[list[int]], workers: int) -> Generator[int, None, None]:
     """Yields the number of clips of every finished chunk."""
     if workers == 1 or len(chunks) <= 1:
         for chunk in chunks:
             yield _make_chunk(job, chunk)
         return
-    context = multiprocessing.get_context("spawn")  # an OpenGL context does not survive a fork
-    with context.Pool(min(workers, len(chunks)), _start_worker, (job,)) as pool:
+    with drawing_pool(min(workers, len(chunks)), _start_worker, (job,)) as pool:
         yield from pool.imap_unordered(_work, chunks)
 
 
@@ -131,11 +163,6 @@ _job: _Job
 
 def _start_worker(job: _Job) -> None:
     global _job
-    import torch
-
-    # one software rasteriser thread a process: the processes already fill the cores
-    os.environ.setdefault("LP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
     _job = job
 
 
@@ -148,35 +175,6 @@ def _make_chunk(job: _Job, indices: list[int]) -> int:
     for index, clip in zip(indices, render_clips(job.library, seeds, job.config), strict=True):
         write_clip(clip, job.folder, _name(index), job.layers)
     return len(indices)
-
-
-def _check_output(output: Path, request: dict) -> None:
-    """Refuses a folder that holds clips made with other settings; remembers the settings of a new one."""
-    path = output / "synth.json"
-    text = json.dumps(request, indent=2, sort_keys=True)
-    if path.is_file():
-        if (there := path.read_text()) != text:
-            raise InputError(_difference(there, json.loads(text)), str(path), "another --output, or remove the folder")
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError("the output folder is not empty and holds no synthetic clips", str(output), "a new folder")
-    with atomic_write(path) as temporary:
-        temporary.write_text(text)
-
-
-def _difference(text: str, request: dict) -> str:
-    """Says in what the `synth.json` of a folder differs from what is asked for now."""
-    try:
-        made = dict(json.loads(text))
-    except (ValueError, TypeError):
-        return "this folder's record of how its clips were made is damaged"
-    if "library" not in made:
-        return "this folder was made by an earlier version, which did not record the motions of its clips"
-    if "layers" not in made:
-        return "this folder was made by an earlier version, whose clips have other files"
-    if all(made.get(key) == value for key, value in request.items() if key != "library"):
-        return "this folder holds synthetic clips made from other motions (mocap or subjects)"
-    return "this folder holds synthetic clips made with another seed or configuration"
 
 
 def _name(index: int) -> str:

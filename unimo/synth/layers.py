@@ -58,7 +58,8 @@ class GroundTruth:
         if self._seen is None:
             self._body.draw(self._renderer)
             self._seen = []
-            for frame, faces in enumerate(self._body.pixel_faces):
+            for frame in range(len(self._scene.motion)):
+                faces = self._body.pixel_faces(frame)
                 pixels = np.flatnonzero(faces >= 0)
                 self._seen.append((pixels, self._body.at(frame, faces[pixels], self._rays[pixels])))
         return self._seen
@@ -110,7 +111,7 @@ class GroundTruth:
     def _flow_between(self, start: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """(P, 2) pixels and (P,) bool: where what is seen in frame `start` is in frame `end`."""
         body, backdrop, (pixels, points) = self._body, self._backdrop, self._visible()[start]
-        room = np.flatnonzero(body.pixel_faces[start] < 0)
+        room = np.delete(np.arange(len(self._centres)), pixels)
         target, depth = self._centres.copy(), np.ones(len(self._centres))
         if not backdrop.still(start, end):
             moved = backdrop.moved(backdrop.points(start, room, self._rays), backdrop.plane[start, room], end)

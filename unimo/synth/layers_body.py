@@ -24,6 +24,40 @@ HIDING = 0.02
 _FACING = 0.02
 
 
+class FaceMap:
+    """The triangles that one frame shows, at `FINE` times its size; only the person's rectangle is kept."""
+
+    def __init__(self, faces: np.ndarray, count: int) -> None:
+        """Args: faces: (FINE H, FINE W) int, -1 where there is none; count: triangles of the mesh."""
+        self.height, self.width = faces.shape
+        there = faces >= 0
+        rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+        self._top, self._left = (int(index[0]) if len(index) else 0 for index in (rows, columns))
+        bottom, right = (int(index[-1]) + 1 if len(index) else 0 for index in (rows, columns))
+        # counted from 1, so that a type without a sign can hold them
+        kind = np.uint16 if count < np.iinfo(np.uint16).max else np.uint32
+        self._faces = (faces[self._top : bottom, self._left : right] + 1).astype(kind)
+
+    def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """(N,) int64 triangles at these rows (N,) and columns (N,) of the fine picture, -1 where there is none."""
+        rows, columns = rows - self._top, columns - self._left
+        height, width = self._faces.shape
+        found = np.full(rows.shape, -1, np.int64)
+        kept = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        found[kept] = self._faces[rows[kept], columns[kept]].astype(np.int64) - 1
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held."""
+        return self._faces.nbytes
+
+    def at_pixels(self) -> np.ndarray:
+        """(H * W,) int64 triangles at the centres of the clip's own pixels, row by row."""
+        grid = np.mgrid[FINE // 2 : self.height : FINE, FINE // 2 : self.width : FINE]
+        return self.at(grid[0].ravel(), grid[1].ravel())
+
+
 @dataclass(frozen=True, eq=False)
 class SurfacePoints:
     """N points on the person.
@@ -49,13 +83,14 @@ class BodySurface:
     def draw(self, renderer: MeshRenderer) -> None:
         """Finds the triangles at the pixels of all frames; the methods about seeing need this."""
         size, fine = FINE * self.side, self.intrinsics * np.array([[FINE], [FINE], [1]])
-        self.fine_faces = np.stack([
-            renderer.face_ids(vertices, self.faces, fine, size, size) for vertices in self.vertices
-        ])  # fmt: skip
-        middle = FINE // 2
-        self.pixel_faces = np.ascontiguousarray(self.fine_faces[:, middle::FINE, middle::FINE]).reshape(
-            len(self.vertices), -1
-        )
+        self._seen = [
+            FaceMap(renderer.face_ids(vertices, self.faces, fine, size, size), len(self.faces))
+            for vertices in self.vertices
+        ]
+
+    def pixel_faces(self, frame: int) -> np.ndarray:
+        """(H * W,) triangles at the centres of the pixels, row by row, -1 where the person is not."""
+        return self._seen[frame].at_pixels()
 
     def project(self, points: np.ndarray) -> np.ndarray:
         """(…, 3) → (…, 2) pixels; what is behind the camera goes far outside."""
@@ -103,7 +138,7 @@ class BodySurface:
     def faces_at(self, frame: int, pixels: np.ndarray) -> np.ndarray:
         """(N,) triangles at places (N, 2) of the picture, -1 where the person is not; outside, those of the border."""
         cells = np.clip((pixels * FINE).astype(np.int64), 0, FINE * self.side - 1)
-        return self.fine_faces[frame, cells[:, 1], cells[:, 0]]
+        return self._seen[frame].at(cells[:, 1], cells[:, 0])
 
     def sees(self, frame: int, points: SurfacePoints, places: np.ndarray, pixels: np.ndarray) -> np.ndarray:
         """(N,) bool: the points, at `places` (N, 3) and `pixels` (N, 2) of this frame, can be seen."""

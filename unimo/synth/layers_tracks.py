@@ -56,7 +56,7 @@ def follow(
     """
     rng, count, frames = stream(scene.seed, "tracks"), scene.config.tracks, len(seen)
     on_body = _draw_body(rng, round(PERSON_SHARE * count), seen)
-    plane, points = _draw_room(rng, count - len(on_body.face), body, backdrop, rays)
+    plane, points = _draw_room(rng, count - len(on_body.face), [pixels for pixels, _ in seen], backdrop, rays)
     people = len(on_body.face)
     person = np.arange(people + len(plane)) < people
     flat, solid = np.empty((frames, len(person), 2), np.float32), np.empty((frames, len(person), 3), np.float32)
@@ -74,17 +74,28 @@ def _draw_body(
     rng: np.random.Generator, count: int, seen: Sequence[tuple[np.ndarray, SurfacePoints]]
 ) -> SurfacePoints:
     """Points of the person, each seen at some pixel of some frame."""
-    face, weights = (np.concatenate([getattr(points, name) for _, points in seen]) for name in ("face", "weights"))
-    chosen = rng.choice(len(face), min(count, len(face)), replace=False)
-    return SurfacePoints(face[chosen], weights[chosen])
+    frame, index = _draw_places(rng, count, [len(points.face) for _, points in seen])
+    face, weights = np.empty(len(frame), np.int64), np.empty((len(frame), 3))
+    for row, (t, i) in enumerate(zip(frame, index, strict=True)):
+        face[row], weights[row] = seen[t][1].face[i], seen[t][1].weights[i]
+    return SurfacePoints(face, weights)
 
 
 def _draw_room(
-    rng: np.random.Generator, count: int, body: BodySurface, backdrop: Backdrop, rays: np.ndarray
+    rng: np.random.Generator, count: int, person: Sequence[np.ndarray], backdrop: Backdrop, rays: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Planes (N,) and points (N, 3), room axes, each seen at some pixel of some frame."""
-    frame, pixel = np.nonzero(body.pixel_faces < 0)
-    chosen = rng.choice(len(frame), min(count, len(frame)), replace=False)
-    frame, pixel = frame[chosen], pixel[chosen]
+    """Planes (N,) and points (N, 3), room axes, each seen at some pixel of some frame; person: each frame's pixels."""
+    frame, index = _draw_places(rng, count, [len(rays) - len(pixels) for pixels in person])
+    free = {t: np.delete(np.arange(len(rays)), person[t]) for t in np.unique(frame)}
+    pixel = np.array([free[t][i] for t, i in zip(frame, index, strict=True)], np.int64)
     points = [backdrop.points(int(t), np.array([p]), rays) for t, p in zip(frame, pixel, strict=True)]
     return backdrop.plane[frame, pixel], np.concatenate(points) if points else np.zeros((0, 3))
+
+
+def _draw_places(rng: np.random.Generator, count: int, sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Draws among things of which each frame has `sizes[t]`: (N,) frames and (N,) numbers within the frame."""
+    ends = np.cumsum(sizes)
+    total = int(ends[-1])
+    chosen = rng.choice(total, min(count, total), replace=False)
+    frame = np.searchsorted(ends, chosen, side="right")
+    return frame, chosen - (ends - sizes)[frame]

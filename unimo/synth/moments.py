@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from unimo.motion.frames import points_to_world
 from unimo.motion.motion import Motion
 from unimo.synth.puppet import Puppet
 from unimo.synth.scene import Scene
@@ -38,7 +39,7 @@ class Moments:
 
     def world_joints(self) -> np.ndarray:
         """(N, 22, 3) metres in world axes."""
-        return np.einsum("tij,tnj->tni", self.cam2world[:, :3, :3], self.joints) + self.cam2world[:, None, :3, 3]
+        return points_to_world(self.joints, self.cam2world)
 
 
 def moments_of(scene: Scene) -> Moments:

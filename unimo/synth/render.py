@@ -12,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 
+from unimo.motion.frames import points_to_world
 from unimo.motion.library import NamedMotion
 from unimo.motion.motion import Motion
 from unimo.render.renderer import MeshRenderer, composite, shared_renderer
@@ -144,7 +145,7 @@ def _place(scene: Scene) -> np.ndarray:
     """(3,) world x, z of the person and the room's heading in radians."""
     cam2world = scene.motion.cam2world
     assert cam2world is not None
-    joints = np.einsum("tij,tnj->tni", cam2world[:, :3, :3], scene.keypoints3d) + cam2world[:, None, :3, 3]
+    joints = points_to_world(scene.keypoints3d, cam2world)
     middle, forward = joints[:, 0].mean(axis=0), cam2world[0, :3, 2]
     return np.array([middle[0], middle[2], np.arctan2(forward[0], forward[2]) + scene.looks.room.yaw])
 

@@ -8,6 +8,7 @@ Metres, radians, seconds, pixels; camera axes are OpenCV's, the world is y up wi
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,11 +35,19 @@ from unimo.synth.windows import Window, WindowSampler
 VALIDATION_SEED = 1_000_000_000
 
 LOOK_KINDS = ("basic", "varied")
+# cameras that turn or go round: a photograph cannot do that
+TURNING_CAMERAS = ("pan", "orbit")
 
 # what is drawn for a scene, each from a stream of its own: a new kind goes to the end and changes none of the others
 _STREAMS = ("motion", "looks", "camera", "outfit", "noise", "tracks")
 
 _ATTEMPTS = 12
+# fields with (lowest, highest, unit): what a renderer (three times the side), a video or a chance allows
+_LIMITS: dict[str, tuple[float, float, str]] = {
+    "side": (16, 4096, " pixels"), "frames": (1, np.inf, ""), "fps": (0.01, 1000, " frames per second"),
+    "margin": (0, 0.39, " of the side"), "mirror": (0, 1, ""), "motion_blur": (0, 1, " of the time between two frames"),
+    "sensor_noise": (0, 64, " grey levels"), "tracks": (1, np.inf, ""),
+}  # fmt: skip
 # what hair and skirts stand out from the outline that is framed, as a share of the side
 CLOTHES_MARGIN = 0.02
 # a person who walks away may shrink to this share of the smallest wanted height
@@ -66,7 +75,7 @@ class SceneConfig:
         shape_scale: standard deviation of betas.
         shape_limit: betas are clipped to this.
         rarity: 0 draws motions by duration, 1 gives every subject the same share.
-        images: folder of background pictures, or None for rooms only.
+        images: folder of background pictures, or None for rooms only; not for cameras of `TURNING_CAMERAS`.
         looks: "basic" (plain colours) or "varied" (the named looks of `unimo.synth.wardrobe`).
         camera: "default" (a slow move now and then), "still", "pan", "orbit", or "mixed" (one of these by the seed).
         motion_blur: share of the time between two frames in which the shutter is open, 0 for none.
@@ -98,23 +107,25 @@ class SceneConfig:
     tracks: int = 64
 
     def __post_init__(self) -> None:
-        if self.side < 16 or self.frames < 1 or self.fps <= 0:
-            raise ConfigError(f"impossible clip: side {self.side}, frames {self.frames}, fps {self.fps:g}")
+        for name, (low, high, unit) in _LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # what is not a number is not between them either
+                span = f"at least {low:g}{unit}" if np.isinf(high) else f"{low:g} to {high:g}{unit}"
+                default = SceneConfig.__dataclass_fields__[name].default
+                raise ConfigError(f"{name} must be {span}, not {value:.10g}", fix=f"{default:g}, the default")
         for name in ("focal", "height_fraction", "camera_height", "speed"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ConfigError(f"{name} must be a range 0 < low <= high, not {low:g}..{high:g}")
-        if not 0 <= self.margin < 0.4:
-            raise ConfigError(f"margin must be in 0..0.4, not {self.margin:g}")
+            if not 0 < low <= high < np.inf:
+                fix = "the lower number first; the same one twice for a fixed value"
+                raise ConfigError(f"{name} must be a range with 0 < low <= high, not {low:g} {high:g}", fix=fix)
         for name, known in (("looks", LOOK_KINDS), ("camera", (*CAMERA_KINDS, "mixed"))):
-            if getattr(self, name) not in known:
-                raise ConfigError(f"{name} must be one of {', '.join(known)}, not {getattr(self, name)!r}")
-        if not 0 <= self.motion_blur <= 1:
-            raise ConfigError(f"motion_blur must be in 0..1, not {self.motion_blur:g}")
-        if not 0 <= self.sensor_noise <= 64:
-            raise ConfigError(f"sensor_noise must be in 0..64 grey levels, not {self.sensor_noise:g}")
-        if self.tracks < 1:
-            raise ConfigError(f"tracks must be at least 1, not {self.tracks}")
+            if (value := getattr(self, name)) not in known:
+                near = difflib.get_close_matches(str(value), known, 1) or [f"{known[0]}, the default"]
+                raise ConfigError(f"{name} must be one of {', '.join(known)}, not {value!r}", fix=near[0])
+        if self.images and self.camera in TURNING_CAMERAS:
+            what = f"images cannot stand behind the moves of camera {self.camera!r}: a photograph has no depth"
+            fix = "camera default, still or mixed (there the clips that pan and orbit show a room), or no photographs"
+            raise ConfigError(what, fix=fix)
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -199,6 +210,12 @@ class Scene:
         return self.outfit.look if self.outfit else "basic"
 
     @property
+    def background(self) -> str:
+        """The name of the photograph's file, or "procedural" for a room."""
+        image = self.looks.room.image
+        return Path(image).name if image else "procedural"
+
+    @property
     def cut(self) -> Cut | None:
         """How clothes and hair move the mesh; None when they do not."""
         return self.outfit.cut if self.outfit else None
@@ -216,7 +233,12 @@ class Scene:
 
 
 class SceneSampler:
-    """Draws the scenes of one library and configuration; build it once, then call `sample` for each seed."""
+    """Draws the scenes of one library and configuration; build it once, then call `sample` for each seed.
+
+    Attributes:
+        library, config: as given.
+        images: paths of the pictures that may stand in for a room.
+    """
 
     def __init__(self, library: Sequence[NamedMotion], config: SceneConfig) -> None:
         self.library, self.config = library, config
@@ -225,7 +247,7 @@ class SceneSampler:
             load_puppet(config.body, fine=True)
         seconds = (config.frames - 1) / config.fps
         self._windows = WindowSampler(library, seconds, config.speed, config.rarity)
-        self._images = list_images(Path(config.images)) if config.images else ()
+        self.images = list_images(Path(config.images)) if config.images else ()
         self._framing = Framing(
             focal=config.focal, height_fraction=config.height_fraction, pitch=np.radians(config.pitch_degrees),
             roll=np.radians(config.roll_degrees), camera_height=config.camera_height,
@@ -255,7 +277,7 @@ class SceneSampler:
             mirrored=window.mirrored, motion=motion, keypoints3d=keypoints3d.astype(np.float32),
             keypoints2d=((camera.focal * flat + 0.5) * config.side).astype(np.float32),
             height_fraction=camera.height_fraction, in_frame=camera.fits, side=config.side,
-            images=() if kind in ("pan", "orbit") else self._images,  # a photograph stands still
+            images=() if kind in TURNING_CAMERAS else self.images,
             config=config, camera_kind=kind, text=window.text,
         )  # fmt: skip
 

@@ -65,9 +65,11 @@ class WindowSampler:
         self._seconds = seconds
         self._entries = [entry for entry in library if entry.motion.duration >= seconds * speed[1]]
         if not self._entries:
+            longest = max((entry.motion.duration for entry in library), default=0.0)
             raise InputError(
-                f"no motion is as long as a clip needs ({seconds * speed[1]:.2f} s)", f"{len(library)} motions",
-                "give longer motions, fewer frames or a higher frame rate",
+                f"no motion is as long as a clip needs: {seconds:.2f} s at up to {speed[1]:g} times the speed take "
+                f"{seconds * speed[1]:.2f} s of motion, the longest has {longest:.2f} s", f"{len(library)} motions",
+                "longer motions, fewer frames, a higher frame rate or a lower highest speed",
             )
         for entry in self._entries:
             if entry.motion.axes != "world":

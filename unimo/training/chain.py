@@ -18,6 +18,7 @@ from torch import nn
 from unimo.bundle import BundleInfo, load_bundle, load_motion_tokenizer, save_bundle
 from unimo.data.latents import build_latents
 from unimo.data.pack import build_pack
+from unimo.data.token_folder import TokenFolder
 from unimo.data.token_shards import TokenShards
 from unimo.data.tokens import TokenPack, tokenize_pack
 from unimo.errors import InputError, MissingAssetError, counted
@@ -37,7 +38,7 @@ from unimo.training.motion_report import draw_curve, draw_reconstructions
 from unimo.training.motion_tokenizer import MotionTokenizerTask
 from unimo.training.needs import READS, looked_for, missing_parts, training_command
 from unimo.training.probe import ProbeConfig, ProbeTask
-from unimo.training.shard_source import open_shards, shard_sources
+from unimo.training.shard_source import check_folders, open_shards, shard_sources
 from unimo.training.studies import ar_study, motion_study
 from unimo.training.sweep import Study
 from unimo.training.visual_tokenizer import VisualTokenizerTask
@@ -79,7 +80,8 @@ class Chain(WorkFolder):
 
         Raises:
             InputError: parts are missing that no stage before trains; the message holds the commands that train them.
-                Or a stage has begun on the tokens of other tokenizers.
+                Or a stage has begun on the tokens of other tokenizers, or shards do not go together.
+            ConfigError: the transformer's vocabulary is not that of the tokenizers.
         """
         config = self.config
         if missing := missing_parts(stages, self.has):
@@ -88,6 +90,10 @@ class Chain(WorkFolder):
             if set(stages) & set(PARTS):  # a sweep starts from fresh weights
                 fix[-1] += ", or add --start-from BUNDLE for the parts of a bundle, such as mini"
             raise InputError(what, looked_for(missing, config.work), "\n       ".join(fix))
+        if config.shards:
+            check_folders(config.shards, config.validation_shards, self.settings)
+        if "ar" in stages:
+            self.check_vocabulary(self._training_config("ar"), stages)
         for stage in stages:
             if stage in READS and stage in (*PARTS, "probe") and not set(READS[stage]) & set(stages):
                 self._check_tokens(stage)
@@ -144,12 +150,16 @@ class Chain(WorkFolder):
         if config.model.partwise:
             raise InputError("the partwise baseline cannot become a part of a bundle", fix="run it by --sweep")
         train, validation = self.libraries("motion-tokenizer", config.data.speed[1], config.data.frames)
+        windows = f"drawing {counted(config.data.windows, 'window')} to train on"
+        logger.info("%s (data.windows); of thousands this takes a minute or more before the first step", windows)
+        self.progress("motion-tokenizer", 0.0, windows)
         task = MotionTokenizerTask(config, self.motion_windows(train, validation, config.data), self.config.device)
         self._train("motion-tokenizer", task, config.optimization, config)
         before = known.training if known else {}
         training = {**before, "motion_tokenizer": self._motion_training(train, validation)}
         name, licence = (known.name, known.licence) if known else (self._bundle_name(), "")
         save_bundle(part, name, self.settings, {"motion_tokenizer": self.motion_tokenizer()}, training, licence)
+        self.progress("motion-tokenizer", 1.0, "drawing pictures")
         draw_curve(folder / "log.jsonl", folder / "curve.png")
         pictures = folder / "reconstructions.png"
         try:
@@ -237,7 +247,7 @@ class Chain(WorkFolder):
         """Trains the transformer on the token packs, or on token shards."""
         config, shards = self._training_config("ar"), self.config.shards
         with ExitStack() as stack:
-            if shards is None:
+            if not shards:
                 train, validation = self.tokens("train"), self.tokens("validation")
             else:
                 opened = open_shards(shards, self.config.validation_shards, self.settings, self._tokenizers_hash())
@@ -294,11 +304,11 @@ class Chain(WorkFolder):
     def _learned(self) -> tuple[TokenPack, dict[str, Any]]:
         """Clips that the transformer learned (of shards the first few), and where they come from, without paths."""
         config = self.config
-        if config.shards is None:
+        if not config.shards:
             pack, source = self.tokens("train"), ", ".join(path.resolve().name for path in config.mocap)
             return pack, {"data": f"{config.credit or source}, rendered by unimo.synth", "clips": len(pack)}
-        shards = TokenShards(config.shards)
-        source = f"shards of unimo data prepare: {config.shards.resolve().name}"
+        shards = TokenShards([TokenFolder.open(path) for path in config.shards])
+        source = f"shards of unimo data prepare: {', '.join(path.resolve().name for path in config.shards)}"
         data = {"data": config.credit or source, "clips": len(shards), "shards": shards.fingerprint}
         return shards.first(_CONSTANT_POSE_CLIPS), data
 

@@ -23,9 +23,9 @@ from unimo.bundle import COMPONENTS, Bundle, BundleSettings, load_bundle
 from unimo.config import load_config, to_dict
 from unimo.data.latents import LatentPack
 from unimo.data.pack import ClipPack
-from unimo.data.token_shards import Preparation
+from unimo.data.token_folder import Preparation
 from unimo.data.tokens import TokenPack, weights_hash
-from unimo.errors import CheckpointError, InputError, MissingAssetError
+from unimo.errors import CheckpointError, ConfigError, InputError, MissingAssetError
 from unimo.files import atomic_write
 from unimo.synth.scene import SceneConfig
 from unimo.training import parallel
@@ -92,9 +92,10 @@ class ChainConfig:
             of the other motion layout all but the parts that write motion is taken, and nothing is skipped.
         workers: rendering processes, tokenising threads, and threads of each process that read shards.
         device: of the training stages.
-        shards: prepared folder whose token shards the transformer learns, instead of a pack of clips rendered here. The
-            tokenizers, when they are neither trained here nor in `start_from`, are those of the bundle that made it.
-        validation_shards: prepared folder whose tokens are validated; by default those of the split "validation" of
+        shards: prepared folders whose token shards the transformer learns, instead of a pack of clips rendered here.
+            The tokenizers, when they are neither trained here nor in `start_from`, are those of the bundle that made
+            them.
+        validation_shards: prepared folders whose tokens are validated; by default those of the split "validation" of
             `shards`.
         credit: whose data it is, for bundle.json; None gives the names of the files.
     """
@@ -111,8 +112,8 @@ class ChainConfig:
     start_from: str | None = None
     workers: int = 2
     device: str = "cpu"
-    shards: Path | None = None
-    validation_shards: Path | None = None
+    shards: Sequence[Path] = ()
+    validation_shards: Sequence[Path] = ()
     credit: str | None = None
 
 
@@ -184,9 +185,10 @@ class WorkFolder:
         return self._tokenizers_hash()
 
     def _check_tokens(self, stage: str) -> None:
-        """Raises InputError when a stage was trained on the tokens of other tokenizers."""
+        """Raises InputError when a stage was trained on the tokens of other tokenizers, as its weights here tell."""
         note = self.config.work / stage / "tokenizers.txt"
-        if note.is_file() and note.read_text() != self._made_from(stage):
+        trained = checkpoint_paths(note.parent) or (self.config.work / f"{stage}.safetensors").is_file()
+        if trained and note.is_file() and note.read_text() != self._made_from(stage):
             kept = shlex.quote(str(note.parent))
             fix = f"mv {kept} {kept}_before, or another --work; then this command again"
             raise InputError(f"{stage} was trained on tokens of other tokenizers", str(note.parent), fix)
@@ -265,22 +267,45 @@ class WorkFolder:
         """Whether training starts from a transformer that writes motion as `model` does, so has learned to read."""
         if not self._in_start("ar"):
             return False
-        bundle = load_bundle(str(self.config.start_from))
-        kind = COMPONENTS[PARTS["ar"].component]
-        earlier = (
-            kind.preset("debug")
-            if bundle.path is None
-            else load_config(kind.config_class, bundle.path / kind.folder / "config.json")
-        )
-        return earlier.motion_layout == model.motion_layout
+        return _network_in(load_bundle(str(self.config.start_from)), "ar").motion_layout == model.motion_layout
+
+    def check_vocabulary(self, config: ArTrainingConfig, to_train: Sequence[str] = ()) -> None:
+        """Compares a transformer's vocabularies with the tokenizers, those that will be trained by their configuration.
+
+        Args:
+            config: of the transformer.
+            to_train: stages of this run.
+
+        Raises:
+            ConfigError: they differ.
+        """
+        ids = {
+            "visual_ids": self._network("visual-tokenizer", to_train).num_ids,
+            "motion_ids": self._network("motion-tokenizer", to_train).codebook_size,
+        }
+        if wrong := {name: known for name, known in ids.items() if getattr(config.model, name) != known}:
+            pairs = [f"{name} is {getattr(config.model, name)}, they have {known}" for name, known in wrong.items()]
+            what = f"the transformer's vocabulary is not that of the tokenizers: {' and '.join(pairs)}"
+            settings = " ".join(f"--set model.{name}={known}" for name, known in wrong.items())
+            where = ", ".join(map(str, self.config.shards)) or self.config.start_from or str(self.config.work)
+            fix = f"the --config that goes with these tokenizers, or {settings}"
+            raise ConfigError(what, where, fix)
+
+    def _network(self, stage: str, to_train: Sequence[str]) -> Any:
+        """The sizes of a part's network."""
+        if stage in to_train:
+            return self._training_config(stage).model
+        if (self.config.work / f"{stage}.safetensors").is_file():
+            return load_config(PARTS[stage].config_class, self.config.work / stage / "config.json").model
+        return _network_in(_open_bundle(str(self._bundle_of(stage)), self.config.shards), stage)
 
     def _bundle_of(self, stage: str) -> str | None:
         """The bundle that a part comes with unless it was trained here; tokenizers also with the one of `shards`."""
         if self._in_start(stage):
             return self.config.start_from
-        if self.config.shards is None or stage not in ("motion-tokenizer", "visual-tokenizer"):
+        if not self.config.shards or stage not in ("motion-tokenizer", "visual-tokenizer"):
             return None
-        return Preparation.of(self.config.shards).bundle
+        return Preparation.of(self.config.shards[0]).bundle
 
     def _trained(self, stage: str) -> Any:
         part, path = PARTS[stage], self.config.work / f"{stage}.safetensors"
@@ -306,15 +331,23 @@ class WorkFolder:
         return {key: value for key, value in kept.items() if key != "model"}
 
 
-def _open_bundle(name: str, shards: Path | None) -> Bundle:
+def _network_in(bundle: Bundle, stage: str) -> Any:
+    """The sizes of a part's network in a bundle."""
+    kind = COMPONENTS[PARTS[stage].component]
+    if bundle.path is None:
+        return kind.preset("debug")
+    return load_config(kind.config_class, bundle.path / kind.folder / "config.json")
+
+
+def _open_bundle(name: str, shards: Sequence[Path]) -> Bundle:
     """A bundle; one that is only named by the prepare.json of shards need not be on this machine."""
     try:
         return load_bundle(name)
     except MissingAssetError as error:
-        if shards is None:
+        if not shards:
             raise
         what = f"the tokenizers that made these shards are those of the bundle {name!r}, which is not found by its name"
-        raise InputError(what, str(shards), "--start-from FOLDER, where that bundle is") from error
+        raise InputError(what, str(shards[0]), "--start-from FOLDER, where that bundle is") from error
 
 
 def _check_model(folder: Path, config: Any) -> None:

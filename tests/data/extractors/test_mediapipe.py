@@ -205,7 +205,7 @@ class TestRealMediapipe:
         try:
             check_mediapipe()
         except MissingAssetError as error:
-            pytest.skip(f"needs `make mediapipe`: {error.what}")
+            pytest.skip(reason=f"MediaPipe's own environment is not on this machine (`make mediapipe`): {error.what}")
 
     def test_two_people_each_with_their_own_left(self) -> None:
         picture = read_image(ROOT / "assets/examples/person.jpg")

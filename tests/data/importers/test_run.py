@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,8 @@ from tests.motion.amass_sample import save_amass
 from unimo.cli.main import run
 from unimo.data.importers import run as run_module
 from unimo.data.importers.base import ImportedMotion, ImportOptions, Source
-from unimo.data.importers.run import DONE, SKIPPED, import_motions
+from unimo.data.importers.ledger import DONE, SKIPPED
+from unimo.data.importers.run import import_motions
 from unimo.errors import InputError
 from unimo.motion.library import MotionLibrary
 from unimo.motion.npz import load_motion
@@ -129,6 +131,94 @@ def test_motions_of_one_source_are_not_overwritten(tmp_path: Path, monkeypatch: 
     assert len(load_motion(tmp_path / "out/s/a_b.npz")) == 8
 
 
+def test_a_changed_source_leaves_no_stale_stretches(tmp_path: Path):
+    truth, out = p.walk(12), tmp_path / "out"
+
+    def write(*times: int) -> None:
+        p.dump(p.phalp_content(truth, list(times)), tmp_path / "in/demo_a.pkl")
+
+    def there() -> set[str]:
+        return {path.name for path in (out / "a").glob("*")}
+
+    def run_import() -> int:
+        return import_motions("phalp", tmp_path / "in", out, ImportOptions(fps=25)).motions
+
+    (tmp_path / "in").mkdir()
+    write(0, 1, 2, 5, 6, 7)
+    assert run_import() == 2
+    both = {"a_4_f000000.npz", "a_4_f000000.json", "a_4_f000005.npz", "a_4_f000005.json"}
+    assert there() == both
+    (out / "a/other.npz").touch()  # not of this source
+    write(0, 1, 2, 3, 4)
+    assert run_import() == 1 and there() == {"a_4.npz", "a_4.json", "other.npz"}
+    write(0, 1, 2, 5, 6, 7)
+    assert run_import() == 2 and there() == both | {"other.npz"}
+    (tmp_path / "in/demo_a.pkl").write_bytes(b"damaged since")
+    assert run_import() == 0 and there() == {"other.npz"}
+
+
+def test_a_source_put_back_as_it_was_is_imported_anew(tmp_path: Path):
+    source, out = tmp_path / "in/x/a_poses.npz", tmp_path / "out"
+    save_amass(source, 40, "smplh", 120)
+    before, state = source.read_bytes(), source.stat()
+    import_motions("amass", tmp_path / "in", out)
+    save_amass(source, 60, "smplh", 120)
+    import_motions("amass", tmp_path / "in", out)
+    source.write_bytes(before)
+    os.utime(source, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert import_motions("amass", tmp_path / "in", out).kept == 0
+    assert len(load_motion(out / "in_x/a_poses.npz")) == 40
+
+
+def test_a_wrong_option_takes_nothing_away(tmp_path: Path):
+    p.write_gvhmr(tmp_path / "in/dance", p.walk(8))
+    import_motions("gvhmr", tmp_path / "in", tmp_path / "out", ImportOptions(fps=25))
+    (tmp_path / "videos").mkdir()
+    report = import_motions("gvhmr", tmp_path / "in", tmp_path / "out", ImportOptions(video=tmp_path / "videos"))
+    assert "does not say its frame rate" in report.skipped[0][1]
+    assert load_motion(tmp_path / "out/dance/dance.npz").fps == 25
+
+
+def test_options_that_do_not_fit_are_refused_before_anything_is_written(amass: Path, tmp_path: Path):
+    (amass / "01/0_poses.npz").write_bytes(b"damaged, and the first")
+    with pytest.raises(InputError, match="is at 120 frames/s, not 60"):
+        import_motions("amass", amass, tmp_path / "out", ImportOptions(fps=60))
+    p.write_gvhmr(tmp_path / "in/dance", p.walk(8))
+    for options in (ImportOptions(), ImportOptions(video=tmp_path / "none")):
+        with pytest.raises(InputError, match="every video 30 fps|no such video"):
+            import_motions("gvhmr", tmp_path / "in", tmp_path / "out", options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_stretches_of_one_frame_are_no_motions(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    p.dump(p.phalp_content(p.walk(8), [0, 1, 2, 5]), tmp_path / "in/demo_a.pkl")
+    for kept in (0, 1):  # said again by a run that keeps what is there
+        report = import_motions("phalp", tmp_path / "in", tmp_path / "out", ImportOptions(fps=25))
+        assert (report.motions, report.left_out, report.kept, report.skipped) == (1, 1, kept, ())
+        assert lines(tmp_path / "out" / SKIPPED)[0]["reason"] == "a_4_f000005 has one frame, which is no motion"
+    save_amass(tmp_path / "still/x/a_poses.npz", 1, "smplh", 120)
+    report = import_motions("amass", tmp_path / "still", tmp_path / "other")
+    assert report.motions == 0 and "has one frame" in report.skipped[0][1]
+
+
+@pytest.mark.parametrize("kind", ["smplh", "smplx"])
+def test_the_gender_of_a_robot_is_refused_and_lost_betas_are_kept(tmp_path: Path, kind: str):
+    path = tmp_path / "in/x/a_poses.npz"
+    save_amass(path, 8, kind, 120)
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files}
+    np.savez(path, **{**arrays, "gender": "robot"})
+    report = import_motions("amass", tmp_path / "in", tmp_path / "out")
+    assert report.motions == 0 and "its gender is 'robot'" in report.skipped[0][1]
+    betas = np.linspace(-1, 1, 16)
+    np.savez(path, **{**arrays, "gender": "male", "betas": betas})
+    assert import_motions("amass", tmp_path / "in", tmp_path / "out").motions == 1
+    place = tmp_path / "out/in_x/a_poses"
+    np.testing.assert_allclose(json.loads(place.with_suffix(".json").read_text())["notes"]["betas"], betas, atol=1e-5)
+    assert not load_motion(place.with_suffix(".npz")).betas.any()
+
+
 def test_a_wrong_rate_shows(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     save_amass(tmp_path / "in/x/a_poses.npz", 20, "smplh", 500)
     import_motions("amass", tmp_path / "in", tmp_path / "out")
@@ -164,7 +254,7 @@ def test_command_line(amass: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "4 motions of 3 subjects, 1 s, from 4 of 5 sources (0 done before)" in text
     assert "skipped 02/broken_poses.npz" in text
     code, text = unimo(capsys, "gvhmr", amass, "--output", out)
-    assert code == 2 and "no hmr4d_results.pt of GVHMR" in text
+    assert code == 2 and "no hmr4d_results.pt of GVHMR" in text and "try: give such a file, or a folder with" in text
     code, text = unimo(capsys, "bvh", amass, "--output", out)
     assert code == 2 and "unknown format" in text and "human4dit" in text
     p.write_gvhmr(tmp_path / "g/dance", p.walk(8))

@@ -7,9 +7,7 @@ person (whose boxes it interpolates) or of other people: confidence is 1 through
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -27,11 +25,13 @@ from unimo.geometry.cameras import project
 from unimo.media.video import VideoInfo, probe
 from unimo.motion.frames import joint_positions
 from unimo.motion.motion import Motion
+from unimo.programs import Program, environment_of
 
 FOLDER_VARIABLE, COMMAND_VARIABLE = "UNIMO_GVHMR", "UNIMO_GVHMR_COMMAND"
 GVHMR_COMMAND = "python tools/demo/demo.py --video={video} --output_root={output_dir}"
 RESULT = "hmr4d_results.pt"
 _HELP = "docs/extractors.md says how to install GVHMR"
+GVHMR = Program("GVHMR", FOLDER_VARIABLE, COMMAND_VARIABLE, GVHMR_COMMAND, ("video", "output_dir"), _HELP)
 _LINES = 8
 # metres about the pelvis within which a person is, for a box without the licensed body
 _REACH = 1.0
@@ -60,11 +60,7 @@ class GvhmrExtractor:
             MissingAssetError: not configured, or something of it is not there.
             InputError: the command is malformed.
         """
-        folder = os.environ.get(FOLDER_VARIABLE)
-        if not folder:
-            fix = f"export {FOLDER_VARIABLE}=FOLDER with your checkout of GVHMR; {_HELP}"
-            raise MissingAssetError("GVHMR is not configured", f"the environment variable {FOLDER_VARIABLE}", fix)
-        extractor = cls(Path(folder).expanduser().absolute(), os.environ.get(COMMAND_VARIABLE) or GVHMR_COMMAND)
+        extractor = cls(*GVHMR.from_environment())
         extractor.check()
         return extractor
 
@@ -74,16 +70,13 @@ class GvhmrExtractor:
         Raises:
             MissingAssetError, InputError: as `from_environment`.
         """
-        words = self._words(Path("video.mp4"), Path("out"))
+        words = GVHMR.words(self.command, video=Path("video.mp4"), output_dir=Path("out"))
         script = next((word for word in words if word.endswith(".py")), None)
         needed = [self.folder, *([self.folder / script] if script else [])]
         for path in needed:
             if not path.exists():
                 raise MissingAssetError("GVHMR is not there", str(path), f"set {FOLDER_VARIABLE}; {_HELP}")
-        # the shell's rule: a name with a slash is a path, here from the checkout
-        if shutil.which(str(self.folder / words[0]) if "/" in words[0] else words[0]) is None:
-            fix = f"give the Python of GVHMR's environment in {COMMAND_VARIABLE}; {_HELP}"
-            raise MissingAssetError(f"the program {words[0]!r} that runs GVHMR is not there", "PATH", fix)
+        GVHMR.check_program(self.folder, words[0])
 
     def extract(self, video: Path) -> list[PersonTrack]:
         """See `MotionExtractor`."""
@@ -91,29 +84,17 @@ class GvhmrExtractor:
         with tempfile.TemporaryDirectory(prefix="unimo-gvhmr-") as temporary:
             output = Path(temporary, "output")
             output.mkdir()
-            self._run(self._words(video.expanduser().absolute(), output), Path(temporary, "log.txt"))
+            words = GVHMR.words(self.command, video=video.expanduser().absolute(), output_dir=output)
+            self._run(words, Path(temporary, "log.txt"))
             motion = _read(output, info)
         frames = np.arange(len(motion))
         return [PersonTrack(frames, motion, np.ones(len(motion), np.float32), _boxes(motion, info))]
 
-    def _words(self, video: Path, output: Path) -> list[str]:
-        for name in ("video", "output_dir"):
-            if f"{{{name}}}" not in self.command:
-                what = f"the command of GVHMR does not name {{{name}}}"
-                raise InputError(what, COMMAND_VARIABLE, f"as {GVHMR_COMMAND!r}")
-        try:
-            return [word.format(video=video, output_dir=output) for word in shlex.split(self.command)]
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            what = f"the command of GVHMR is malformed ({type(error).__name__}: {error})"
-            raise InputError(what, COMMAND_VARIABLE, f"as {GVHMR_COMMAND!r}") from error
-
     def _run(self, words: list[str], log: Path) -> None:
-        paths = os.pathsep.join(filter(None, (str(self.folder), os.environ.get("PYTHONPATH"))))
-        environment = {**os.environ, "PYTHONPATH": paths}
         with log.open("wb") as handle:
             try:
                 code = subprocess.run(
-                    words, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=handle,
+                    words, cwd=self.folder, env=environment_of(self.folder), stdin=subprocess.DEVNULL, stdout=handle,
                     stderr=subprocess.STDOUT, timeout=self.timeout_s, check=False,
                 ).returncode  # fmt: skip
             except OSError as error:

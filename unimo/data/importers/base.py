@@ -1,4 +1,7 @@
-"""What every importer speaks: `ImportedMotion`, the `Importer` protocol, and the checks of numbers in foreign files."""
+"""What every importer speaks: `Source` and `ImportOptions` in, `ImportedMotion` out, and what importers share.
+
+Shared are finding files, cutting at gaps, and where the frame rate of a source comes from.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from unimo.errors import InputError
+from unimo.media.suffixes import VIDEO_SUFFIXES
 from unimo.motion.motion import Motion
-
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +78,10 @@ class ImportOptions:
     video: Path | None = None
 
 
+class OptionError(InputError):
+    """What the user says does not fit the sources: no fault of one of them, so it ends a run instead of skipping it."""
+
+
 class Importer(Protocol):
     """Reads one format. Modules of this package are importers: they have these names at the top level."""
 
@@ -91,7 +97,9 @@ class Importer(Protocol):
         """The motions of one unit.
 
         Raises:
+            OptionError: the options do not fit it.
             InputError: it cannot be used; the reason.
+            MissingAssetError: a package that the format needs is not installed.
         """
         ...
 
@@ -108,81 +116,8 @@ def find_files(source: Path, pattern: str, kind: str) -> list[Source]:
         raise InputError("there is no such file or folder", str(source.absolute()), "check the path")
     files = sorted(path for path in source.rglob(pattern) if path.is_file())
     if not files:
-        raise InputError(f"there is no {kind} here", str(source), f"give a {kind}, or a folder with {pattern} in it")
+        raise InputError(f"there is no {kind} here", str(source), f"give such a file, or a folder with {pattern} in it")
     return [Source(path, path.relative_to(source).as_posix()) for path in files]
-
-
-def record_of(value: Any, what: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    """A dictionary with these keys and maybe more; keys that are bytes (Python 2) are read as text.
-
-    Raises:
-        InputError: it is no dictionary, or keys are missing.
-    """
-    if not isinstance(value, Mapping):
-        raise InputError(f"{what} is a {type(value).__name__}, not a dictionary", fix="give a file of this format")
-    record = {key.decode("latin1") if isinstance(key, bytes) else key: item for key, item in value.items()}
-    if missing := [key for key in keys if key not in record]:
-        there = ", ".join(str(key) for key in list(record)[:12])
-        raise InputError(f"{what} has no {', '.join(missing)}", fix=f"it has {there}: is it of this format?")
-    return record
-
-
-def _array(value: Any, name: str) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "biuf":
-            raise ValueError("not numbers")
-    except (ValueError, TypeError, MemoryError) as error:
-        raise InputError(f"{name} is not an array of numbers") from error
-    return array
-
-
-def flat(value: Any, name: str, count: int) -> np.ndarray:
-    """`value`, whatever its dimensions, as (count,) float64.
-
-    Raises:
-        InputError: it is not so many numbers.
-    """
-    return numbers(_array(value, name).reshape(-1), name, (count,))
-
-
-def whole(value: Any, name: str) -> int:
-    """`value` as a whole number.
-
-    Raises:
-        InputError: it is none.
-    """
-    number = float(flat(value, name, 1)[0])
-    if not np.isfinite(number) or number != int(number):
-        raise InputError(f"{name} is {number:g}, not a whole number")
-    return int(number)
-
-
-def numbers(value: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """`value` as float64 of a shape (None is any size).
-
-    Raises:
-        InputError: it is not an array of numbers of that shape.
-    """
-    array = _array(value, name)
-    fits = array.ndim == len(shape) and all(want in (None, size) for want, size in zip(shape, array.shape, strict=True))
-    if not fits:
-        wanted = ", ".join("n" if size is None else str(size) for size in shape)
-        raise InputError(f"{name} has shape {array.shape}, expected ({wanted})", fix="is the file of this format?")
-    return array.astype(np.float64)
-
-
-def same_length(**arrays: np.ndarray) -> int:
-    """The length that all arrays share.
-
-    Raises:
-        InputError: they differ, or are empty.
-    """
-    lengths = {name: len(array) for name, array in arrays.items()}
-    if len(set(lengths.values())) != 1 or 0 in lengths.values():
-        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise InputError(f"the arrays have no common length: {listed}", fix="fetch the file anew")
-    return next(iter(lengths.values()))
 
 
 def stretches(frames: np.ndarray, step: int = 1, breaks: np.ndarray | None = None) -> list[slice]:
@@ -206,38 +141,48 @@ def split_at_gaps(
         yield replace(imported[part], name=name)
 
 
-def find_video(options: ImportOptions, stem: str) -> Path | None:
-    """The video the user gave for a result: the file, or the one in the folder that has the result's name."""
+def rate_and_video(options: ImportOptions, stem: str, why: str) -> tuple[float, Path | None]:
+    """The frame rate of a format that does not store it, and the video of a result, where the user gave it.
+
+    Args:
+        options: `fps` comes first; `video` is the file, or a folder in which it has the result's name.
+        stem: the result's name.
+        why: what to say when there is no rate.
+
+    Returns:
+        Frames per second, and the video or None.
+
+    Raises:
+        OptionError: `video` does not exist, or there is neither `fps` nor `video`.
+        InputError: the folder has no video of that name, or it cannot be read.
+    """
+    video = _video(options, stem)
+    if options.fps is not None:
+        return options.fps, video
+    fix = "give --fps RATE, or --video with the original video or a folder of them"
+    if video is None:
+        raise InputError(why, str(options.video), fix) if options.video else OptionError(why, fix=fix)
+    from unimo.media.video import probe
+
+    return probe(video).fps, video
+
+
+def _video(options: ImportOptions, stem: str) -> Path | None:
     if options.video is None or options.video.is_file():
         return options.video
     if not options.video.is_dir():
-        raise InputError("there is no such video or folder", str(options.video), "check --video")
-    there = sorted(path for path in options.video.glob("*") if path.suffix.lower() in _VIDEO_SUFFIXES)
+        raise OptionError("there is no such video or folder", str(options.video), "check --video")
+    there = sorted(path for path in options.video.glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     return next((path for path in there if path.stem == stem), None)
 
 
-def rate_of(options: ImportOptions, video: Path | None, why: str) -> float:
-    """The frame rate of a format that does not store it: the user's, or the video's.
-
-    Raises:
-        InputError: neither is there.
-    """
-    if options.fps is not None:
-        return options.fps
-    if video is None:
-        raise InputError(why, fix="give --fps RATE, or --video with the original video or a folder of them")
-    from unimo.media.video import probe
-
-    return probe(video).fps
-
-
 def own_rate(options: ImportOptions, fps: float, file: str) -> float:
-    """The rate the format has by itself.
+    """The rate the format has by itself, in frames per second.
 
     Raises:
-        InputError: the user says another one.
+        OptionError: the user says another one.
     """
     if options.fps is not None and abs(options.fps - fps) > 1e-3:
         what = f"{file} is at {fps:g} frames/s, not {options.fps:g}"
-        raise InputError(what, fix="leave --fps out: frame rates are resampled later, never relabelled")
+        raise OptionError(what, fix="leave --fps out: frame rates are resampled later, never relabelled")
     return fps

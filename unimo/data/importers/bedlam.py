@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, numbers, own_rate
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, own_rate
 from unimo.data.importers.bodies import inverse, smplx_motion
+from unimo.data.importers.fields import numbers
 from unimo.errors import InputError
 from unimo.motion.frames import LEVEL_CAMERA
 

@@ -33,11 +33,17 @@ _UPRIGHT = 0.7
 
 
 def gender_of(value: Any) -> str:
-    """One of male, female, neutral, out of what files say ("m", b"female", an array of one text)."""
+    """One of male, female, neutral, out of what files say ("m", b"female", an array of one text); "" is neutral.
+
+    Raises:
+        InputError: it is another word, so nobody knows whose body the betas and the pelvis belong to.
+    """
     item = np.asarray(value).reshape(-1)
-    text = item[0] if item.size else "neutral"
-    text = text.decode("latin1") if isinstance(text, bytes) else str(text)
-    return GENDERS.get(text.strip().lower(), "neutral")
+    text = item[0] if item.size else ""
+    text = (text.decode("latin1") if isinstance(text, bytes) else str(text)).strip() or "neutral"
+    if text.lower() not in GENDERS:
+        raise InputError(f"its gender is {text!r}, not male, female or neutral", fix="leave it out, or mend the file")
+    return GENDERS[text.lower()]
 
 
 def smpl_motion(pose: np.ndarray, transl: np.ndarray, fps: float, gender: str = "neutral", **fields: Any) -> Motion:

@@ -14,17 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from unimo.data.importers.base import (
-    ImportedMotion,
-    ImportOptions,
-    Source,
-    find_files,
-    flat,
-    numbers,
-    own_rate,
-    same_length,
-)
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, own_rate
 from unimo.data.importers.bodies import gender_of, inverse, smplx_motion, to_y_up, turned, with_camera
+from unimo.data.importers.fields import flat, numbers, same_length
 from unimo.errors import InputError, MissingAssetError
 
 FPS = 15.0

@@ -18,18 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from unimo.data.importers.base import (
-    ImportedMotion,
-    ImportOptions,
-    Source,
-    find_files,
-    find_video,
-    numbers,
-    rate_of,
-    record_of,
-    same_length,
-)
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, rate_and_video
 from unimo.data.importers.bodies import rest_pelvis, root_matrices, smplx_motion, with_world
+from unimo.data.importers.fields import numbers, record_of, same_length
 from unimo.errors import InputError
 from unimo.motion.motion import Motion
 
@@ -45,8 +36,8 @@ def read(source: Source, options: ImportOptions) -> Iterator[ImportedMotion]:
     """The one motion of a result; its name is its folder's, which GVHMR names after the video."""
     name = source.path.resolve().parent.name
     results = record_of(_load(source.path), "the file", ("smpl_params_incam", "smpl_params_global"))
-    video = find_video(options, name)
-    fps = rate_of(options, video, "a result of GVHMR does not say its frame rate: its demo calls every video 30 fps")
+    why = "a result of GVHMR does not say its frame rate: its demo calls every video 30 fps"
+    fps, video = rate_and_video(options, name, why)
     camera, world = (_motion(results[f"smpl_params_{frame}"], frame, fps) for frame in ("incam", "global"))
     if len(camera) != len(world):
         raise InputError(f"{len(camera)} frames in the camera, {len(world)} in the world", fix="run GVHMR again")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_video, rate_of
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, rate_and_video
 from unimo.data.importers.phalp import clip_name, tracks
 from unimo.errors import InputError
 
@@ -50,8 +50,7 @@ def read(source: Source, options: ImportOptions) -> Iterator[ImportedMotion]:
         what = "the file is empty, as the published ones are (issue 8 of Human4DiT)"
         raise InputError(what, str(source.path), "extract the clip's motion anew, with GVHMR for instance")
     clip = clip_name(source.path)
-    video = find_video(options, clip)
-    fps = rate_of(options, video, "neither the list nor PHALP says the frame rate")
+    fps, video = rate_and_video(options, clip, "neither the list nor PHALP says the frame rate")
     identifier = source.about["video_url"].rstrip("/").split("/")[-1].split("?")[0] or clip
     for imported in tracks(source.path, clip, identifier, fps, str(video) if video else f"{clip}.mp4"):
         yield replace(imported, notes={**imported.notes, **source.about})

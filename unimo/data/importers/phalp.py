@@ -17,20 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from unimo.data.importers.base import (
-    ImportedMotion,
-    ImportOptions,
-    Source,
-    find_files,
-    find_video,
-    flat,
-    numbers,
-    rate_of,
-    record_of,
-    split_at_gaps,
-    whole,
-)
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, rate_and_video, split_at_gaps
 from unimo.data.importers.bodies import axis_angles, smpl_motion
+from unimo.data.importers.fields import flat, numbers, record_of, whole
 from unimo.data.unpickle import read_pickle
 from unimo.errors import InputError
 
@@ -48,8 +37,7 @@ def find(source: Path) -> list[Source]:
 def read(source: Source, options: ImportOptions) -> Iterator[ImportedMotion]:
     """Every track's stretches; the subject is the video, for a person who is lost and found gets another track."""
     clip = clip_name(source.path)
-    video = find_video(options, clip)
-    fps = rate_of(options, video, "a result of PHALP does not say its frame rate")
+    fps, video = rate_and_video(options, clip, "a result of PHALP does not say its frame rate")
     yield from tracks(source.path, clip, clip, fps, str(video) if video else None)
 
 

@@ -19,17 +19,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from unimo.data.importers.base import (
-    ImportedMotion,
-    ImportOptions,
-    Source,
-    flat,
-    numbers,
-    own_rate,
-    record_of,
-    split_at_gaps,
-)
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, own_rate, split_at_gaps
 from unimo.data.importers.bodies import gender_of, rigid, smplx_motion, to_y_up
+from unimo.data.importers.fields import flat, numbers, record_of
 from unimo.data.unpickle import read_pickle
 from unimo.errors import InputError
 from unimo.motion.frames import transform

@@ -1,15 +1,14 @@
 """Imports a file or folder of one format into DIR/SUBJECT/NAME.npz, each with its record NAME.json.
 
 The folder of a motion is its subject, so that `MotionLibrary`, and with it `unimo train motion-tokenizer --data DIR`,
-splits by people. A stopped run goes on: DIR/imported.jsonl has a line for every source that is done. DIR/skipped.jsonl
-lists what could not be used, with the reason, as of the last run.
+splits by people. A stopped run goes on (see `ledger`). A source that has changed is imported anew, and what it holds no
+longer is taken away. DIR/skipped.jsonl lists what could not be used, with the reason, as of the last run.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from unimo.data.importers import importer
-from unimo.data.importers.base import ImportedMotion, ImportOptions, Source
+from unimo.data.importers.base import ImportedMotion, Importer, ImportOptions, OptionError, Source
 from unimo.data.importers.bodies import pelvis
+from unimo.data.importers.ledger import Entry, Ledger, of_same_source, read_record, stamp_of, write_skipped
 from unimo.errors import InputError
 from unimo.files import atomic_write, writing_into
 from unimo.motion.npz import save_motion
 
 logger = logging.getLogger(__name__)
 
-DONE, SKIPPED = "imported.jsonl", "skipped.jsonl"
 # metres/s: the fastest people fall at 12; AMASS's files disagree about frame rates
 _FASTEST = 12.0
 
@@ -42,8 +41,9 @@ class ImportReport:
         motions: motions in the folder that are of these sources.
         seconds: their length together.
         subjects: their subjects.
-        skipped: (source, reason) of what could not be used.
-        fix: what to do about the first of them.
+        skipped: (source, reason) of sources that could not be used.
+        left_out: stretches of one frame in the others.
+        fix: what to do about the first source that could not be used.
     """
 
     sources: int
@@ -52,6 +52,7 @@ class ImportReport:
     seconds: float
     subjects: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
+    left_out: int
     fix: str | None = None
 
 
@@ -75,46 +76,77 @@ def import_motions(
 
     Raises:
         InputError: the format is unknown, there is no source, `source` lies in `output`, or that cannot be written.
+        OptionError: the options do not fit the sources, such as another frame rate than theirs.
         MissingAssetError: the format needs a package that is not installed.
     """
     if output.resolve() in (source.resolve(), *source.resolve().parents):
         raise InputError("the output folder holds the source", str(output), "give --output another folder")
     reader, options = importer(name), options or ImportOptions()
     sources = reader.find(source)[:limit]
-    done, kept, skipped, entries = _done(output), 0, [], []
+    ledger, kept, entries = Ledger(output), 0, []
     with writing_into(output):
         for count, unit in enumerate(sources, 1):
-            asked = {"format": name, "source": unit.key, "stamp": _stamp(unit.path), **_asked(options)}
-            entry = done.get(_identity(asked))
-            if entry is not None and all((output / motion["file"]).is_file() for motion in entry["motions"]):
+            asked = _asked(name, unit, options)
+            entry = ledger.last(asked)
+            if entry is not None and ledger.holds(entry, asked):
                 kept += 1
             else:
-                entry = {**asked, "motions": []}
-                try:
-                    for imported in reader.read(unit, options):
-                        entry["motions"].append(_write(imported, asked, unit, output, entry["motions"]))
-                    if not entry["motions"]:
-                        raise InputError("it holds no motion")
-                    _append(output / DONE, entry)
-                except InputError as error:
-                    logger.warning("%s is skipped: %s", unit.key, error.what)
-                    skipped.append({"source": unit.key, "reason": error.what, "fix": error.fix})
-            entries += entry["motions"]
+                entry = _import(reader, unit, options, output, asked, ledger, entry)
+            entries.append(entry)
             progress(count, len(sources))
-        _write_skipped(output, name, skipped)
+        skipped = [{"source": entry["source"], **each} for entry in entries for each in _unusable(entry)]
+        write_skipped(output, name, skipped)
+    failed = [(entry["source"], entry["skipped"]) for entry in entries if "skipped" in entry]
+    motions = [motion for entry in entries for motion in entry["motions"]]
     return ImportReport(
         len(sources),
         kept,
-        len(entries),
-        sum(motion["seconds"] for motion in entries),
-        tuple(sorted({motion["file"].split("/")[0] for motion in entries})),
-        tuple((each["source"], each["reason"]) for each in skipped),
-        skipped[0]["fix"] if skipped else None,
+        len(motions),
+        sum(motion["seconds"] for motion in motions),
+        tuple(sorted({motion["file"].split("/")[0] for motion in motions})),
+        tuple((source, each["reason"]) for source, each in failed),
+        sum(len(entry.get("left_out", ())) for entry in entries),
+        failed[0][1]["fix"] if failed else None,
     )
 
 
+def _import(
+    reader: Importer,
+    unit: Source,
+    options: ImportOptions,
+    output: Path,
+    asked: Entry,
+    ledger: Ledger,
+    before: Entry | None,
+) -> Entry:
+    """Imports one source anew and returns its line of the ledger; one that cannot be used says why in `skipped`."""
+    entry: Entry = {**asked, "motions": [], "left_out": []}
+    changed = before is not None and before.get("stamp") != asked["stamp"]
+    try:
+        for imported in reader.read(unit, options):
+            if len(imported.motion) < 2:
+                entry["left_out"].append({"reason": f"{imported.name} has one frame, which is no motion", "fix": None})
+            else:
+                entry["motions"].append(_write(imported, asked, output, entry["motions"]))
+        if not entry["motions"]:
+            reasons = [each["reason"] for each in entry.pop("left_out")]
+            raise InputError(reasons[0] if reasons else "it holds no motion", fix="leave it out")
+    except OptionError:
+        raise
+    except InputError as error:
+        logger.warning("%s is skipped: %s", unit.key, error.what)
+        entry["skipped"] = {"reason": error.what, "fix": error.fix}
+    ledger.finish(entry, before, changed or "skipped" not in entry)
+    return entry
+
+
+def _unusable(entry: Entry) -> list[dict[str, Any]]:
+    """What of a source could not be used: all of it, or stretches of one frame."""
+    return [*([entry["skipped"]] if "skipped" in entry else []), *entry.get("left_out", [])]
+
+
 def _write(
-    imported: ImportedMotion, asked: dict[str, Any], unit: Source, output: Path, before: list[dict[str, Any]]
+    imported: ImportedMotion, asked: Entry, output: Path, before: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """Writes the record, then the motion: a motion that is there has its record; `before` are those of the source."""
     place = f"{_safe(imported.subject)}/{_safe(imported.name)}"
@@ -122,8 +154,10 @@ def _write(
     if f"{place}.npz".lower() in {motion["file"].lower() for motion in before}:
         raise InputError(f"it has two motions that would be {place}.npz")
     target, record = output / f"{place}.npz", output / f"{place}.json"
-    asked = {**asked, "path": str(unit.path.resolve())}
-    _refuse_others(record, asked, place)
+    there = read_record(record)
+    if there is not None and {"format", "source"} <= set(there) and not of_same_source(there, asked):
+        what = f"{place}.npz is there already, of {there['format']} {there['source']}"
+        raise InputError(what, fix="import the two into different folders")
     content = {**asked, **_record(imported)}
     try:
         text = json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n"
@@ -175,73 +209,19 @@ def _speed(imported: ImportedMotion) -> float:
     return float(np.percentile(steps, 99)) * motion.fps
 
 
-def _refuse_others(record: Path, asked: dict[str, Any], place: str) -> None:
-    """Refuses to write over the motion of another source."""
-    if not record.is_file():
-        return
-    try:
-        there = json.loads(record.read_text(encoding="utf-8"))
-        same = (there["format"], there["source"]) == (asked["format"], asked["source"])
-        # a data set may be moved, and a file may change in its place
-        same = same and (there["path"] == asked["path"] or there["stamp"] == asked["stamp"])
-    except (ValueError, KeyError, TypeError, OSError):
-        return  # a damaged record belongs to nobody
-    if not same:
-        what = f"{place}.npz is there already, of {there['format']} {there['source']}"
-        raise InputError(what, fix="import the two into different folders")
-
-
 def _safe(name: str) -> str:
     """A name of one path part, of letters, digits, dot, dash and underscore."""
     return re.sub(r"[^\w.-]+", "_", name).strip("._")[:200] or "unnamed"
 
 
-def _stamp(path: Path) -> list[int]:
-    """Files, bytes and the time of the last change: they differ when a source has changed."""
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    states = [file.stat() for file in files if file.is_file()]
-    times = [state.st_mtime_ns for state in states]
-    return [len(states), sum(state.st_size for state in states), max(times, default=0)]
-
-
-def _asked(options: ImportOptions) -> dict[str, Any]:
-    return {"given_fps": options.fps, "given_video": str(options.video) if options.video else None}
-
-
-def _identity(entry: dict[str, Any]) -> str:
-    keys = ("format", "source", "stamp", "given_fps", "given_video")
-    return json.dumps([entry.get(key) for key in keys])
-
-
-def _done(output: Path) -> dict[str, dict[str, Any]]:
-    """The lines of `imported.jsonl`; one that a kill has cut off is passed over."""
-    path, done = output / DONE, {}
-    if not path.is_file():
-        return done
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-            done[_identity(entry)] = {**entry, "motions": list(entry["motions"])}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            logger.warning("%s has a line that was cut off: its source is imported anew", path)
-    return done
-
-
-def _append(path: Path, entry: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        cut_off = False
-        if file.tell():
-            file.seek(-1, os.SEEK_END)
-            cut_off = file.read(1) != b"\n"
-        file.write(("\n" * cut_off + json.dumps(entry) + "\n").encode())
-
-
-def _write_skipped(output: Path, name: str, skipped: list[dict[str, Any]]) -> None:
-    """This format's lines are replaced, those of others stay."""
-    path = output / SKIPPED
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    others = [line for line in lines if not line.startswith(f'{{"format": {json.dumps(name)},')]
-    own = [json.dumps({"format": name, **each}) for each in skipped]
-    with atomic_write(path) as temporary:
-        temporary.write_text("".join(line + "\n" for line in others + own), encoding="utf-8")
+def _asked(name: str, unit: Source, options: ImportOptions) -> Entry:
+    """What is imported and how, for the ledger and the records."""
+    return {
+        "format": name,
+        "source": unit.key,
+        "path": str(unit.path.resolve()),
+        "stamp": stamp_of(unit.path),
+        "about": dict(unit.about),
+        "given_fps": options.fps,
+        "given_video": str(options.video) if options.video else None,
+    }

@@ -15,17 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from unimo.data.importers.base import (
-    ImportedMotion,
-    ImportOptions,
-    Source,
-    find_files,
-    numbers,
-    own_rate,
-    record_of,
-    same_length,
-)
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, own_rate
 from unimo.data.importers.bodies import gender_of, rigid, smpl_motion, to_y_up, turned, with_camera
+from unimo.data.importers.fields import numbers, record_of, same_length
 from unimo.data.unpickle import read_pickle
 from unimo.errors import InputError
 

@@ -16,19 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from unimo.data.importers.base import (
-    ImportedMotion,
-    ImportOptions,
-    Source,
-    find_files,
-    find_video,
-    numbers,
-    rate_of,
-    record_of,
-    same_length,
-    split_at_gaps,
-)
+from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, find_files, rate_and_video, split_at_gaps
 from unimo.data.importers.bodies import matrices_of, smpl_motion, with_world
+from unimo.data.importers.fields import numbers, record_of, same_length
 from unimo.data.unpickle import read_pickle
 from unimo.errors import InputError
 from unimo.geometry.cameras import default_focal, intrinsics_matrix
@@ -52,8 +42,7 @@ def read(source: Source, options: ImportOptions) -> Iterator[ImportedMotion]:
     people = record_of(read_pickle(source.path), "the file", ())
     if not people:
         raise InputError("nobody was tracked in this video", fix="leave it out")
-    video = find_video(options, sequence)
-    fps = rate_of(options, video, "an output of WHAM does not say its frame rate")
+    fps, video = rate_and_video(options, sequence, "an output of WHAM does not say its frame rate")
     for person, values in people.items():
         parts = record_of(values, f"person {person}", _PARTS)
         motion, frames = _motion(parts, fps)
