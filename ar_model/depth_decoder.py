@@ -7,6 +7,8 @@ Same numbers as :class:`DepthTransformer` up to rounding (tested). Packing copie
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -47,13 +49,20 @@ class PackedDepth:
         self.blocks = [_PackedBlock(block) for block in depth.layers if isinstance(block, Block)]
         self.head = Matrix([depth.output.weight], depth.norm.weight)
 
-    def write(self, hidden: Tensor, sampling: Sampling, noise: Tensor | None) -> Tensor:
+    def write(
+        self,
+        hidden: Tensor,
+        sampling: Sampling,
+        noise: Tensor | None,
+        watch: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
         """Draw a frame.
 
         Args:
             hidden: (B, dim) of the position before the frame, normalised but for the last norm's weight.
             sampling: the rule.
             noise: (B, 36, motion_ids) Exp(1); ``None`` at temperature 0.
+            watch: called with the logits (B, motion_ids) of every code before it is drawn.
 
         Returns:
             (B, 36) int64 codes.
@@ -66,6 +75,8 @@ class PackedDepth:
         x = conditions[:, 0]
         for slot in range(CODES_PER_FRAME):
             logits = self.step(x, slot, cache)
+            if watch:
+                watch(logits)
             codes[:, slot] = ids = race(logits, sampling, None if noise is None else noise[:, slot])
             if slot + 1 < CODES_PER_FRAME:
                 x = F.embedding(ids, self.codes) + conditions[:, slot + 1]

@@ -27,10 +27,16 @@ from ar_model.transformer import UniMoTransformer
 
 Progress = Callable[[int, int], None]
 Stream = Callable[[Piece, Tensor], None]
+Watch = Callable[[int, Tensor], None]
 
 
 class Engine:
-    """Generates with one model. Weights are packed at construction: make a new engine after changing the model."""
+    """Generates with one model. Weights are packed at construction: make a new engine after changing the model.
+
+    Attributes:
+        watch: where set, called before every draw with the modality and the logits (rows, V) of the next token, in the
+            order of tokens; what is drawn stays the same. Not with speculation, whose passes hold many tokens.
+    """
 
     def __init__(self, model: UniMoTransformer, weights: str | None = None, speculate: int = 0) -> None:
         """``weights``: ``None`` keeps them as exact as they are, ``"int8"`` rounds blocks and heads to 8 bits.
@@ -44,6 +50,7 @@ class Engine:
         if speculate and model.depth is not None:
             raise ValueError('speculation is for the motion layout "token"; this model writes whole frames')
         self.model, self.window = model, speculate
+        self.watch: Watch | None = None
         self.decoder = PackedDecoder(model, weights)
         depth = model.depth
         self.depth = None if depth is None else PackedDepth(depth, model.norm.weight, model.config.norm_eps)
@@ -235,6 +242,8 @@ class Engine:
         report: _Report,
     ) -> None:
         """Draws and reports the ids of every position from one on, whose state before it is ``hidden`` (B, dim)."""
+        if self.window and self.watch:
+            raise ValueError("with speculation logits cannot be watched")
         step, modalities, firsts = self._stepper(layout, cache), layout.modality.tolist(), layout.first_tokens.tolist()
         speculation = None
         if self.window:
@@ -265,8 +274,11 @@ class Engine:
         if modality == MOTION and self.depth is not None:
             shape = (CODES_PER_FRAME, self.model.config.motion_ids)
             drawn = None if noise is None else noise.draw(shape[0] * shape[1]).unflatten(1, shape)
-            return self.depth.write(hidden, sampling, drawn)
+            watch = self.watch
+            return self.depth.write(hidden, sampling, drawn, watch and (lambda logits: watch(MOTION, logits)))
         logits = self.decoder.logits(hidden, modality)
+        if self.watch:
+            self.watch(modality, logits)
         return race(logits, sampling, None if noise is None else noise.draw(logits.shape[1]))[:, None]
 
     def _check_visual(self, name: str, ids: Tensor, dimensions: int) -> None:

@@ -260,6 +260,10 @@ class UniMoTransformer(nn.Module):
             positions = positions[rows_of[positions - 1] >= 0]
             rows, first = hidden[:, rows_of[positions - 1]], place[positions]
             if modality == MOTION and self.depth is not None:
+                if not len(positions):  # video alone: the depth transformer has nothing to write
+                    nothing = hidden.new_zeros((), dtype=torch.float32)
+                    sums[modality] = _Sums(nothing, nothing, nothing, 0)
+                    continue
                 first = first[:, None] + torch.arange(CODES_PER_FRAME, device=hidden.device)
                 rows = self._keeping_less(self.depth, rows, tokens[:, first])
             sums[modality] = self._cross_entropy(rows.flatten(0, -2), labels[:, first].flatten(), modality, z_loss)

@@ -50,6 +50,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     commands = {
         "generate": ("generate", *picture, *plain),
         "generate by diffusion": ("generate", *picture, *text, "--decoder", "diffusion", "--steps", "2"),
+        "generate with rerank": ("generate", *picture, *plain, "--num-samples", "2", "--rerank"),
         "capture": ("capture", "--video", str(base / "clip.mp4"), *plain),
         "capture with a prompt": ("capture", "--video", str(base / "clip.mp4"), *text),
     }
@@ -67,6 +68,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     [
         ("generate", {"always", "generate"}),
         ("generate by diffusion", {"always", "generate", "generate by diffusion", "with a prompt"}),
+        ("generate with rerank", {"always", "generate", "generate with rerank"}),
         ("capture", {"always", "capture"}),
         ("capture with a prompt", {"always", "capture", "with a prompt"}),
     ],

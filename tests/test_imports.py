@@ -22,6 +22,7 @@ LEVELS: list[set[str]] = [
     {"unimo.cli"},
     {"unimo.training"},
     {"unimo.evaluation"},
+    {"unimo.consistency"},
     {"unimo.pipeline", "unimo.enhance"},
     {"unimo.result", "unimo.options"},
     {"unimo.data"},
@@ -35,7 +36,7 @@ LEVELS: list[set[str]] = [
 ]
 # What everything of `unimo` may import: it stands below all levels.
 FOUNDATION = {"unimo.errors", "unimo.config", "unimo.assets", "unimo.files", "unimo.weights"}
-FOUNDATION |= {"unimo.config_errors", "unimo.defaults", "unimo.programs"}
+FOUNDATION |= {"unimo.config_errors", "unimo.defaults", "unimo.programs", "unimo.extras"}
 
 
 def imports(path: Path) -> Iterator[tuple[str, int]]:

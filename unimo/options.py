@@ -79,6 +79,16 @@ def check_sampling(num_samples: int, temperature: float, top_p: float, focal: fl
         raise InputError(f"the focal length must be a positive number of pixels, not {focal}", None, fix)
 
 
+def check_rerank(num_samples: int, temperature: float) -> None:
+    """Raises InputError when there is nothing to choose the best result from."""
+    if num_samples < 2:
+        fix = "--num-samples 4, or no --rerank"
+        raise InputError("--rerank keeps the best of several samples, and there is one", None, fix)
+    if temperature == 0:
+        fix = "--temperature 1, or no --rerank"
+        raise InputError("--rerank has nothing to choose from: at temperature 0 all samples are the same", None, fix)
+
+
 def check_whole(bundle: Bundle) -> None:
     """Raises InputError when a bundle lacks a part that `generate` and `capture` need."""
     needed = {"motion_tokenizer", "visual_tokenizer/discrete", "ar_model"}

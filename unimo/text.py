@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from unimo.assets import is_hub_id, text_encoder_path
 from unimo.bundle import COMPONENTS, Bundle
 from unimo.config import load_config
 from unimo.errors import CheckpointError, InputError, MissingAssetError, counted
+from unimo.extras import installed
 
 TOKENS = 512
 """Text states of a prompt, as in Cosmos."""
@@ -155,16 +155,7 @@ def text_libraries(names: Sequence[str] = LIBRARIES) -> str:
     Raises:
         MissingAssetError: one is not installed.
     """
-    found, missing = [], []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        what = f"reading text needs {' and '.join(missing)}, not installed here"
-        raise MissingAssetError(what, None, "pip install 'unimo[text]'")
-    return ", ".join(found)
+    return installed("text", "reading text", names)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

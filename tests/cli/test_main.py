@@ -114,7 +114,7 @@ def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path
         (("synth", "--output", "{in}/s", "--subjects", "02"), "--subjects chooses among the subjects of --mocap"),
         (("synth", "--output", "{in}/s", "--layers", "depth,flwo"), "there is no layer 'flwo'"),
         (("synth", "--output", "{in}/s", "--backgrounds", "{in}/none"), "no such folder of background pictures"),
-        (("synth", "--output", "{in}/s", "--motion-blur", 2), "motion_blur must be in 0..1, not 2"),
+        (("synth", "--output", "{in}/s", "--motion-blur", 2), "--motion-blur must be 0 to 1 of the time between"),
         (("evaluate", "capture", "--clips", "{in}", "--json", "{in}"), "--json names a folder; a file is wanted"),
         (("evaluate", "capture", "--clips", "{in}", "--dataset", "3dpw"), "--clips and --dataset exclude each other"),
         (("evaluate", "generate", "--dataset", "rich", "--data", "{in}/none"), "there is no such file or folder"),
@@ -262,13 +262,13 @@ def test_the_options_are_these() -> None:
     }
     shared |= {"--output", "--frames", "--overwrite", "--dry-run", "--quiet"}
     drawing = {"--decoder", "--steps", "--guidance", "--enhancer"}
-    assert shared | drawing | {"--image", "--num-samples"} <= options["generate"]
+    assert shared | drawing | {"--image", "--num-samples", "--rerank"} <= options["generate"]
     assert shared | {"--video"} <= options["capture"]
     assert {"--mocap", "--subjects", "--count", "--seed", "--output"} <= options["synth"]
     assert set(commands["train"].commands) == {"motion-tokenizer", "visual-tokenizer", "diffusion-decoder", "ar"}
     trained = {o for p in commands["train"].commands["motion-tokenizer"].params for o in p.opts}
     assert {"--data", "--validation-data", "--config", "--preset", "--work", "--minutes", "--resume"} <= trained
-    assert set(commands["evaluate"].commands) == {"tokenizer", "capture", "generate"}
+    assert set(commands["evaluate"].commands) == {"tokenizer", "capture", "generate", "report"}
     assert set(commands["bundle"].commands) == {"info", "verify", "import-cosmos"}
 
 

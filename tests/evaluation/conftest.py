@@ -39,6 +39,7 @@ def build(count: int = 4, frames: int = 9, side: int = 32, fps: float = 15.0, se
         records=[{}] * count,
         sha256="0" * 64,
         _masks=masks,
+        cam2world=np.tile(np.diag([1, -1, -1, 1]).astype(np.float32), (count, frames, 1, 1)),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from unimo.metrics.flicker import flicker_error, temporal_flickering
 
-FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vbench_temporal_flickering.npz"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "vbench_no_model_parts.npz"
 
 
 def moving_square(steps: int = 6) -> np.ndarray:

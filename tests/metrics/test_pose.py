@@ -10,15 +10,24 @@ import roma
 import torch
 
 from unimo.metrics.pose import (
+    HMR_PELVIS,
+    HMR_SCORED,
+    LSP_HIPS,
+    SMPL_HIPS,
+    accel_m_per_s2,
     accel_mm_per_frame2,
-    codebook_use,
+    acceleration_m_per_s2,
     drift_mm,
     joint_speed_m_per_s,
     mpjpe_mm,
     pa_mpjpe_mm,
+    pelvis_position,
+    pve_mm,
     rotation_error_deg,
     translation_error_m,
+    valid_triples,
 )
+from unimo.metrics.statistics import pooled_mean
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "metrics"
 
@@ -125,7 +134,84 @@ def test_the_reference_numbers_of_procrustes(name: str, key: str) -> None:
     torch.testing.assert_close(errors, data[key], rtol=1e-6, atol=1e-7)
 
 
-def test_codebook_use_counts_different_ids() -> None:
-    data = fixture("codebook_usage")
-    assert codebook_use(data["in_indices"], 512) == pytest.approx(float(data["out_utilisation"]))
-    assert codebook_use(torch.zeros(2, 3, 4, dtype=torch.int64), 8) == 1 / 8
+@pytest.mark.parametrize("pelvis", [SMPL_HIPS, LSP_HIPS, (0,), (3, 7, 9)])
+def test_each_pelvis_is_a_mean_of_joints(pair, pelvis) -> None:
+    predicted, target = (side.double() for side in pair)
+    errors = mpjpe_mm(predicted, target, pelvis)
+    torch.testing.assert_close(mpjpe_mm(predicted + torch.randn(7, 1, 3), target, pelvis), errors)
+    centred = [side - side[:, list(pelvis)].mean(1, keepdim=True) for side in (predicted, target)]
+    torch.testing.assert_close(errors, 1000 * (centred[0] - centred[1]).norm(dim=-1).mean(-1))
+    torch.testing.assert_close(mpjpe_mm(*centred, pelvis=None), errors)
+    others = [joint for joint in range(22) if joint not in pelvis]
+    assert float((mpjpe_mm(predicted, target, others) - errors).abs().min()) > 0
+
+
+def test_without_alignment_a_shift_is_the_error(pair) -> None:
+    _, target = pair
+    shift = torch.tensor([0.03, 0, 0.04])
+    torch.testing.assert_close(mpjpe_mm(target + shift, target, pelvis=None), torch.full((7,), 50.0), rtol=1e-4, atol=0)
+    assert mpjpe_mm(target + shift, target).max() < 1e-3
+
+
+def test_the_layout_of_4d_humans_scores_14_keypoints_about_one_other(pair) -> None:
+    target = torch.randn(3, 44, 3, dtype=torch.float64)
+    predicted = target.clone()
+    predicted[:, :25] += 1
+    assert len(HMR_SCORED) == 14 and mpjpe_mm(predicted, target, HMR_PELVIS, HMR_SCORED).max() < 1e-9
+    predicted[:, 43, 0] += 0.14
+    errors = mpjpe_mm(predicted, target, HMR_PELVIS, HMR_SCORED)
+    torch.testing.assert_close(errors, torch.full((3,), 10.0, dtype=torch.float64))
+    predicted[:, 39] -= 0.1
+    assert mpjpe_mm(predicted, target, HMR_PELVIS, HMR_SCORED).min() > 100
+
+
+def test_vertices_go_with_the_pelvis_of_the_joints(pair) -> None:
+    predicted, target = (side.double() for side in pair)
+    centres = [pelvis_position(side, SMPL_HIPS) for side in (predicted, target)]
+    vertices = torch.randn(7, 50, 3, dtype=torch.float64)
+    offset = (centres[0] - centres[1])[:, None]
+    assert pve_mm(vertices + offset, vertices, *centres).max() < 1e-9
+    lifted = pve_mm(vertices + offset + torch.tensor([0, 0.01, 0]), vertices, *centres)
+    torch.testing.assert_close(lifted, torch.full((7,), 10.0, dtype=torch.float64), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 5])
+def test_pa_mpjpe_of_a_frame_does_not_depend_on_how_many_there_are(pair, frames: int) -> None:
+    predicted, target = pair
+    errors = pa_mpjpe_mm(predicted, target)
+    torch.testing.assert_close(pa_mpjpe_mm(predicted[:frames], target[:frames]), errors[:frames])
+    halves = pa_mpjpe_mm(predicted[:6].unflatten(0, (2, 3)), target[:6].unflatten(0, (2, 3)))
+    torch.testing.assert_close(halves.flatten(), errors[:6])
+
+
+def test_accel_units_trim_and_alignment(pair) -> None:
+    predicted, target = (side.double() for side in pair)
+    errors = accel_m_per_s2(predicted, target, 30)
+    torch.testing.assert_close(errors, 0.9 * accel_mm_per_frame2(predicted, target))
+    torch.testing.assert_close(accel_m_per_s2(predicted, target, 24), 0.576 * accel_mm_per_frame2(predicted, target))
+    torch.testing.assert_close(accel_m_per_s2(predicted, target, 30, trim=True), errors[1:-1])
+    time = torch.arange(7.0, dtype=torch.float64)[:, None, None]
+    fall = torch.tensor([0, -0.5 * 9.81, 0]) * (time / 30) ** 2
+    assert accel_m_per_s2(target + fall, target, 30).max() < 1e-9
+    unaligned = accel_m_per_s2(target + fall, target, 30, pelvis=None)
+    torch.testing.assert_close(unaligned, torch.full((5,), 9.81, dtype=torch.float64), rtol=1e-6, atol=0)
+    torch.testing.assert_close(acceleration_m_per_s2(fall + target[:1], 30), unaligned)
+
+
+def test_a_gap_leaves_out_every_triple_that_touches_it(pair) -> None:
+    predicted, target = pair
+    valid = torch.tensor([True, True, True, True, False, True, True])
+    assert valid_triples(valid).tolist() == [True, True, False, False, False]
+    spoilt = predicted.clone()
+    spoilt[4] = 1e6
+    seen = accel_mm_per_frame2(spoilt, target)[valid_triples(valid)]
+    torch.testing.assert_close(seen, accel_mm_per_frame2(predicted, target)[:2])
+    closed = accel_mm_per_frame2(spoilt[valid], target[valid])
+    assert closed.shape == (4,) and closed.max() < 1e4
+
+
+def test_the_pooled_mean_weighs_frames_not_sequences() -> None:
+    assert pooled_mean([np.zeros(3), np.ones((1, 1))]) == 0.25
+    assert np.isnan(pooled_mean([np.array([1.0, np.nan])]))
+    with pytest.raises(ValueError, match="at least one"):
+        pooled_mean([np.zeros(0)])

@@ -133,6 +133,18 @@ def test_ssim_in_a_mask_sees_only_windows_around_its_pixels() -> None:
     assert np.isnan(ssim(ours, real, np.zeros_like(mask)))
 
 
+@pytest.mark.parametrize("measure", [ssim, ms_ssim, gmsd])
+def test_sides_may_be_exchanged(measure: Measure) -> None:
+    drawn, real = pictures()
+    assert measure(real, drawn) == pytest.approx(measure(drawn, real))
+
+
+@pytest.mark.parametrize("measure", [ssim, ms_ssim])
+def test_brightness_is_part_of_similarity(measure: Measure) -> None:
+    drawn, real = pictures()
+    assert abs(measure(drawn // 2 + 100, real) - measure(drawn // 2, real)) > 0.01
+
+
 @pytest.mark.parametrize("measure", [ssim, ms_ssim, gmsd, sharpness_ratio])
 def test_mirrors_and_the_order_of_frames_do_not_matter(measure: Measure) -> None:
     real = scene()

@@ -29,6 +29,16 @@ def test_psnr_does_not_wrap_around() -> None:
     assert psnr_db(low, high) == psnr_db(high, low) == pytest.approx(20 * np.log10(255 / 253))
 
 
+def test_psnr_is_symmetric_forgives_what_both_share_and_nothing_else() -> None:
+    real = np.random.default_rng(0).integers(40, 200, (2, 8, 9, 3), np.uint8)
+    drawn = real + np.random.default_rng(1).integers(0, 20, real.shape, np.uint8)
+    value = psnr_db(drawn, real)
+    for same in ((real, drawn), (drawn + 30, real + 30), (255 - drawn, 255 - real), (drawn[:, ::-1], real[:, ::-1])):
+        assert psnr_db(*same) == pytest.approx(value)
+    for other in (drawn + 10, 255 - drawn, drawn[:, ::-1]):
+        assert psnr_db(other, real) < value - 1
+
+
 def test_the_downsampled_copy_keeps_means_and_loses_detail() -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)

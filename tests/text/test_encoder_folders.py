@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.text.samples import WALKS, save_encoder, sizes
-from unimo import text
+from unimo import extras
 from unimo.assets import text_encoder_path
 from unimo.cli import doctor
 from unimo.errors import CheckpointError, InputError, MissingAssetError, UniMoError
@@ -85,7 +85,7 @@ def test_missing_libraries_name_the_extra(copy: Path, monkeypatch: pytest.Monkey
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(text, "version", version)
+    monkeypatch.setattr(extras, "version", version)
     assert TextEncoder(copy).width == 10  # tokenizer.json needs no sentencepiece
     (copy / "tokenizer.json").rename(copy / "spiece.model")
     with pytest.raises(MissingAssetError, match="needs sentencepiece and protobuf, not installed here") as error:

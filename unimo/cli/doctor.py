@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
 from unimo.cli import common as c
 from unimo.errors import MissingAssetError, UniMoError, counted
+from unimo.extras import installed
 
 
 def doctor() -> None:
@@ -101,23 +101,16 @@ def _gvhmr() -> str:
     return str(GvhmrExtractor.from_environment().folder)
 
 
+def _vbench() -> str:
+    from unimo.evaluation.vbench_adapter import check_vbench
+
+    return check_vbench()
+
+
 def _text() -> str:
     from unimo.text import text_libraries
 
     return f"{text_libraries()}; bring your own T5 with --text-encoder (docs/text.md)"
-
-
-def _extra(extra: str, use: str, *names: str) -> str:
-    """Versions of the packages of an extra, none of which is imported: Ray alone takes seconds."""
-    found, missing = [], []
-    for name in names:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        raise MissingAssetError(f"{use} needs {' and '.join(missing)}", None, f"pip install 'unimo[{extra}]'")
-    return ", ".join(found)
 
 
 CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
@@ -131,8 +124,9 @@ CHECKS: tuple[tuple[str, bool, Callable[[], str]], ...] = (
     ("text (--prompt)", False, _text),
     ("MediaPipe (extract)", False, _mediapipe),
     ("GVHMR (extract)", False, _gvhmr),
-    ("Ray (prepare --ray)", False, partial(_extra, "scale", "unimo data prepare --ray", "ray")),
-    ("viser (visualize)", False, partial(_extra, "viewer", "the interactive view of unimo visualize", "viser")),
-    ("h5py, lz4 (import)", False, partial(_extra, "importers", "reading DNA-Rendering and lz4 pickles", "h5py", "lz4")),
-    ("flash-attn (CUDA)", False, partial(_extra, "gpu", "the fastest attention on CUDA", "flash-attn")),
+    ("VBench (evaluate)", False, _vbench),
+    ("Ray (prepare --ray)", False, partial(installed, "scale", "unimo data prepare --ray", ["ray"])),
+    ("viser (visualize)", False, partial(installed, "viewer", "the interactive view of unimo visualize", ["viser"])),
+    ("h5py, lz4 (import)", False, partial(installed, "importers", "DNA-Rendering, lz4 pickles", ["h5py", "lz4"])),
+    ("flash-attn (CUDA)", False, partial(installed, "gpu", "the fastest attention on CUDA", ["flash-attn"])),
 )

@@ -3,103 +3,138 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from unimo.cli import common as c
-from unimo.errors import InputError
+from unimo.cli.evaluate_report import report
 
-app = typer.Typer(help="Measure a bundle on clips made by `unimo synth`.", no_args_is_help=True)
+app = typer.Typer(help="Measure a bundle on clips with known answers.", no_args_is_help=True)
+app.command()(report)
 
-ClipsOption = Annotated[Path, typer.Option("--clips", help="Folder written by `unimo synth`.")]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the whole report here.")]
-CountOption = Annotated[int | None, typer.Option("--count", min=1, help="Only the first clips.")]
-SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds of sampling: 0,1,2.")]
+ClipsOption = Annotated[Path | None, typer.Option("--clips", help="Folder written by `unimo synth`.")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="Instead of --clips: synthetic-val, 3dpw, rich or human4dit.")
+]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Your copy of the data set; for synthetic-val the CMU mocap.")
+]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", help="Write the report here, and what was predicted into the folder beside it.")
+]
+CountOption = Annotated[int | None, typer.Option("--count", min=1, help="Only so many clips.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many seeds of sampling: 0 .. N-1.")]
 BatchOption = Annotated[int | None, typer.Option("--batch-size", min=1, help="Clips times seeds decoded at once.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes that render a data set's clips.")]
 
 
 @app.command()
 def tokenizer(
-    clips: ClipsOption,
+    clips: ClipsOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
     json: JsonOption = None,
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
     batch_size: BatchOption = None,
+    workers: WorkersOption = 2,
     steps: c.StepsOption = None,
     guidance: c.GuidanceOption = None,
     device: c.DeviceOption = "auto",
     quiet: c.QuietOption = False,
 ) -> None:
     """What the tokenizers lose, and what each decoder of video makes of the same ids."""
-    _evaluate("tokenizer", clips, json, bundle, count, "0", batch_size, device, None, quiet, (steps, guidance))
+    _evaluate(
+        "tokenizer", (clips, dataset, data, workers), json, quiet, device, None, drawing=(steps, guidance),
+        bundle=bundle, count=count, batch_size=batch_size,
+    )  # fmt: skip
 
 
 @app.command()
 def capture(
-    clips: ClipsOption,
+    clips: ClipsOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
     json: JsonOption = None,
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
-    seeds: SeedsOption = "0",
+    seeds: SeedsOption = 1,
     batch_size: BatchOption = None,
+    workers: WorkersOption = 2,
     device: c.DeviceOption = "auto",
     dtype: c.DtypeOption = "float32",
     quiet: c.QuietOption = False,
 ) -> None:
-    """Errors of captured motion, beside the best constant pose."""
-    _evaluate("capture", clips, json, bundle, count, seeds, batch_size, device, dtype, quiet)
+    """Errors of captured motion, beside those of dumb estimates."""
+    _evaluate(
+        "capture", (clips, dataset, data, workers), json, quiet, device, dtype,
+        bundle=bundle, count=count, batch_size=batch_size, seeds=seeds,
+    )  # fmt: skip
 
 
 @app.command()
 def generate(
-    clips: ClipsOption,
+    clips: ClipsOption = None,
+    dataset: DatasetOption = None,
+    data: DataOption = None,
     json: JsonOption = None,
     bundle: c.BundleOption = "mini",
     count: CountOption = None,
-    seeds: SeedsOption = "0",
+    seeds: SeedsOption = 1,
     batch_size: BatchOption = None,
+    workers: WorkersOption = 2,
+    vbench: Annotated[
+        str, typer.Option("--vbench", help="Also VBench's dimensions through your own installation: all, or a list.")
+    ] = "",
     device: c.DeviceOption = "auto",
     dtype: c.DtypeOption = "float32",
     quiet: c.QuietOption = False,
 ) -> None:
     """How generated video and motion keep to the reference picture and to the data."""
-    _evaluate("generate", clips, json, bundle, count, seeds, batch_size, device, dtype, quiet)
+    _evaluate(
+        "generate", (clips, dataset, data, workers), json, quiet, device, dtype,
+        bundle=bundle, count=count, batch_size=batch_size, seeds=seeds,
+        vbench=tuple(name.strip() for name in vbench.split(",") if name.strip()),
+    )  # fmt: skip
 
 
 def _evaluate(
     kind: str,
-    clips: Path,
+    where: tuple[Path | None, str | None, Path | None, int],
     json: Path | None,
-    bundle: str,
-    count: int | None,
-    seeds: str,
-    batch_size: int | None,
+    quiet: bool,
     device: str,
     dtype: str | None,
-    quiet: bool,
     drawing: tuple[int | None, float | None] = (None, None),
+    **options: Any,
 ) -> None:
+    """Runs one evaluation; `where` is --clips, --dataset, --data and --workers."""
     c.set_up_logging(quiet)
-    numbers = c.parse_seeds(seeds)
-    if json and json.is_dir():
-        raise InputError("--json names a folder; a file is wanted", str(json), f"--json {json / 'report.json'}")
+    from unimo.evaluation.request import ClipSource, check_source, check_target
 
-    from unimo.evaluation.report import run_evaluation, save_report
+    source = ClipSource(*where)
+    check_source(source)
+    if json:
+        check_target(json)
+
+    from unimo.evaluation.outcome import save_evaluation
+    from unimo.evaluation.report import run_evaluation
     from unimo.options import check_device, check_dtype, check_sampler
 
     found = str(check_device(device))
     check_dtype(dtype)
-    options = check_sampler(*drawing)
+    sampler = check_sampler(*drawing)
     with c.progress_bars(quiet) as progress:
-        report = run_evaluation(kind, clips, bundle, count, numbers, batch_size, found, dtype, progress, options)
-    if json:
-        save_report(json, report)
+        evaluation = run_evaluation(
+            kind, source, device=found, dtype=dtype, progress=progress, drawing=sampler, **options
+        )
+    written = save_evaluation(json, evaluation) if json else []
     if not quiet:
         table = Table("measure", "value")
-        for key, value in report.items():
+        for key, value in evaluation.numbers.items():
             if isinstance(value, int | float):
                 table.add_row(key, f"{value:.4g}")
         c.out.print(table)
-    c.report_files([json] if json else [], quiet)
+    c.report_files(written, quiet)

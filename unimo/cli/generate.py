@@ -18,6 +18,9 @@ def generate(
     ] = None,
     bundle: c.BundleOption = "mini",
     num_samples: Annotated[int, typer.Option("--num-samples", help="How many; above 1 one folder a sample.")] = 1,
+    rerank: Annotated[
+        bool, typer.Option("--rerank", help="Of --num-samples, keep the one whose video shows its motion best.")
+    ] = False,
     frames: Annotated[int | None, typer.Option("--frames", help="Length; at most the bundle's window.")] = None,
     seed: c.SeedOption = 0,
     prompt: c.PromptOption = None,
@@ -44,14 +47,19 @@ def generate(
     """Writes video.mp4 and motion.npz that go on from a picture."""
     from unimo.enhance import enhance_result, find_enhancer
     from unimo.media.images import read_image
+    from unimo.options import check_decoding, check_frames, check_prompt, check_rerank, check_sampling, check_whole
     from unimo.result import check_output, other_samples, planned_files, remove_run
 
     c.set_up_logging(quiet)
     exports = c.split_exports(export)
     names = planned_files("generate", exports, render)
     folder = output or Path("outputs") / "generate" / image.stem
-    folders = [folder] if num_samples == 1 else [folder / f"sample_{index:02d}" for index in range(num_samples)]
+    apart = num_samples > 1 and not rerank
+    folders = [folder / f"sample_{index:02d}" for index in range(num_samples)] if apart else [folder]
     enhance = find_enhancer(enhancer)
+    check_sampling(num_samples, temperature, top_p, focal)
+    if rerank:
+        check_rerank(num_samples, temperature)
     picture = read_image(image)
     for each in folders:
         check_output(each, names, overwrite)
@@ -60,10 +68,9 @@ def generate(
         what = f"the output folder holds {', '.join(path.name for path in earlier)} of an earlier run"
         raise InputError(what, str(folder.absolute()), "--overwrite, or another --output")
 
-    from unimo.options import check_decoding, check_frames, check_prompt, check_sampling, check_whole
+    from unimo.consistency import best_of
     from unimo.pipeline import UniMoPipeline
 
-    check_sampling(num_samples, temperature, top_p, focal)
     pipeline = UniMoPipeline.from_pretrained(bundle, device, dtype, text_encoder)
     check_whole(pipeline.bundle)
     prompt = check_prompt(prompt, pipeline.text_encoder, pipeline.bundle, fetch=not dry_run)
@@ -79,7 +86,8 @@ def generate(
                 "device": f"{pipeline.device}, {dtype}",
                 "decoder": ", ".join(f"{key} {value}".removeprefix("decoder ") for key, value in decoding.items()),
                 "enhancer": enhancer,
-                "makes": f"{num_samples} × {frames} frames at {pipeline.settings.fps:g} per second",
+                "makes": f"{num_samples} × {frames} frames at {pipeline.settings.fps:g} per second"
+                + (", of which the best is kept" if rerank else ""),
                 "writes": ", ".join(str(each / name) for each in folders for name in names),
             }
         )
@@ -89,6 +97,8 @@ def generate(
         results = pipeline.generate(
             picture, num_samples, seed, frames, focal, temperature, top_p, **decoding, progress=progress, prompt=prompt
         )
+        if rerank:
+            results = [best_of(pipeline, results, seed, progress=progress)]
         for index, result in enumerate(results):
             results[index] = enhance_result(result, enhance)
             if enhancer != "none":

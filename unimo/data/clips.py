@@ -54,6 +54,7 @@ class ClipSet:
         names: folder name of each clip.
         records: what the manifest says of each clip ({} without one).
         sha256: hash of all files of the clips, in order.
+        cam2world: (N,T,4,4) float32 the cameras' paths; None unless every clip has its own.
     """
 
     fps: float
@@ -65,6 +66,7 @@ class ClipSet:
     records: list[dict[str, Any]]
     sha256: str
     _masks: np.ndarray = field(repr=False)
+    cam2world: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -110,6 +112,7 @@ def load_clips(
         motions.append(motion)
         if progress:
             progress("reading clips", done + 1, len(paths))
+    cameras = [motion.cam2world for motion in motions]
     return ClipSet(
         fps=motions[0].fps,
         frames=np.stack(videos),
@@ -120,6 +123,7 @@ def load_clips(
         records=[records.get(path.name, {}) for path in paths],
         sha256=digest.hexdigest(),
         _masks=np.stack(masks),
+        cam2world=None if any(camera is None for camera in cameras) else np.stack(cameras),
     )
 
 

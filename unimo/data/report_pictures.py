@@ -29,13 +29,13 @@ def middle_picture(sample: Sample) -> str:
     Raises:
         InputError: its video cannot be read, or has fewer frames than the motion.
     """
-    return _uri(_pictures(sample, np.array([len(sample.motion) // 2]))[0])
+    return jpeg_uri(_pictures(sample, np.array([len(sample.motion) // 2]))[0])
 
 
 def strip(sample: Sample, frames: int = 8) -> str:
     """Frames evenly over a sample, side by side, with the skeleton; errors as `middle_picture`."""
     rows = np.unique(np.linspace(0, len(sample.motion) - 1, frames).round().astype(int))
-    return _uri(np.concatenate(_pictures(sample, rows), axis=1))
+    return jpeg_uri(np.concatenate(_pictures(sample, rows), axis=1))
 
 
 def _pictures(sample: Sample, rows: np.ndarray) -> list[np.ndarray]:
@@ -72,7 +72,8 @@ def _resized(picture: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((width, TALL), Image.Resampling.LANCZOS))
 
 
-def _uri(picture: np.ndarray) -> str:
+def jpeg_uri(picture: np.ndarray) -> str:
+    """(H, W, 3) uint8 as the text that stands in the `src` of an `img`."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

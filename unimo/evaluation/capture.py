@@ -1,14 +1,15 @@
-"""How well a bundle reads motion from video: errors over clips with known answers, beside the best constant pose.
+"""How well a bundle reads motion from video: errors over clips with known answers, beside those of dumb estimates.
 
-In: clips of the bundle's length and a bundle. Out: a flat dictionary, units in its keys, see docs/results.md. Clip and
-seed give what `unimo capture --seed` gives for that clip with its true focal length; all are decoded in batches.
+In: clips of the bundle's length and a bundle. Out: an `Evaluation`, see docs/evaluation.md. Clip and seed give what
+`unimo capture --seed` gives for that clip with its true focal length; all are decoded in batches.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +17,24 @@ from torch import Tensor
 
 from ar_model.sampling import Sampling
 from unimo.bundle import Bundle
-from unimo.data.clips import Clips
+from unimo.data.clips import ClipSet
 from unimo.defaults import CAPTURE_SAMPLES
+from unimo.evaluation.baselines import baseline_errors, baseline_numbers
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, repeated, true_parts
 from unimo.evaluation.constant_pose import ConstantPose, fit_constant_pose
-from unimo.evaluation.pose_errors import clip_joints, pose_errors, with_accel_per_second
-from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
+from unimo.evaluation.details import details
+from unimo.evaluation.entropy import watched
+from unimo.evaluation.outcome import Evaluation, predictions_of
+from unimo.evaluation.pose_errors import (
+    clip_joints,
+    clip_pve_mm,
+    joint_errors_mm,
+    mpjpe_hips_mm,
+    pose_errors,
+    with_accel_per_second,
+)
+from unimo.evaluation.summary import known_means, prefixed, ratios, summarize
+from unimo.evaluation.world_errors import clip_world_errors
 from unimo.motion.batches import canonical_features
 from unimo.motion.features import from_features
 from unimo.pipeline import UniMoPipeline
@@ -30,8 +43,15 @@ from unimo.result import Progress, share_of
 log = logging.getLogger(__name__)
 
 
+class Captured(NamedTuple):
+    """Attributes: ids (N · seeds · num_samples, T, 36), sorted by clip, then by seed; nats (the same rows,)."""
+
+    ids: Tensor
+    nats: Tensor
+
+
 def evaluate_capture(
-    clips: Clips,
+    clips: ClipSet,
     bundle: Bundle,
     seeds: Sequence[int] = (0,),
     batch_size: int = 32,
@@ -41,7 +61,7 @@ def evaluate_capture(
     top_p: float = 0.8,
     num_samples: int = CAPTURE_SAMPLES,
     progress: Progress | None = None,
-) -> Numbers:
+) -> Evaluation:
     """Captures every clip once per seed and measures the errors in each clip's own camera.
 
     Args:
@@ -54,10 +74,10 @@ def evaluate_capture(
         progress: see `Progress`.
 
     Returns:
-        `mpjpe_mm`, `pa_mpjpe_mm`, `accel_mm_per_frame2`, `accel_m_per_s2`, `root_orientation_deg`,
-        `root_translation_m`: means over frames, seeds and clips; `interval95.*`, `per_seed.*`, `constant_pose.*`,
-        `ratio_to_constant_pose.*`, `one_sample.*` (of the first sample alone, not of the mean of all), `clips`, `fps`,
-        `num_samples`, `decode_seconds`, `motion_tokens_per_second`.
+        The numbers of docs/evaluation.md, "Capture": means over frames, seeds and clips, `interval95.*`, `per_seed.*`,
+        `constant_pose.*`, `first_frame_pose.*`, `previous_frame.*`, `ratio_to_constant_pose.*`, `one_sample.*` (of the
+        first sample alone, not of the mean of all), `clips`, `fps`, `num_samples`, `decode_seconds`,
+        `motion_tokens_per_second`, `per_clip`, `by_joint_mm`, `by_time_mm`. The motions are those of all samples' mean.
 
     Raises:
         InputError: the clips are not of the bundle's length, rate or size.
@@ -67,33 +87,48 @@ def evaluate_capture(
     pipeline = UniMoPipeline(bundle, device, dtype)
     started = time.perf_counter()
     sampling, num_samples = Sampling(temperature, top_p), num_samples if temperature else 1
-    ids = capture_ids(pipeline, clips.frames, seeds, batch_size, sampling, num_samples, progress)
+    captured = capture_ids(pipeline, clips.frames, seeds, batch_size, sampling, num_samples, progress)
     seconds = time.perf_counter() - started
-    truth = true_parts(clips)
+    truth, samples = true_parts(clips), (len(clips), len(seeds))
+    repeated_truth = repeated(truth, len(seeds))
 
-    def errors_of(ids: Tensor, num_samples: int) -> dict[str, Tensor]:
-        """Errors (clips, seeds) of motion ids (clips · seeds · num_samples, T, 36)."""
+    def decoded(ids: Tensor, num_samples: int) -> Parts:
+        """Motions (clips · seeds) of motion ids (clips · seeds · num_samples, T, 36)."""
         cameras = clips.intrinsics.repeat(len(seeds), axis=0)
-        parts = decoded_parts(pipeline.motion_tokenizer, ids, cameras, num_samples=num_samples)
-        errors = with_accel_per_second(pose_errors(parts, repeated(truth, len(seeds)), settings.body), clips.fps)
-        return {key: value.unflatten(0, (len(clips), len(seeds))) for key, value in errors.items()}
+        return decoded_parts(pipeline.motion_tokenizer, ids, cameras, num_samples=num_samples)
 
-    per_clip = errors_of(ids, num_samples)
+    def by_seed(errors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Errors (clips · seeds) as (clips, seeds)."""
+        return {key: value.unflatten(0, samples) for key, value in with_accel_per_second(errors, clips.fps).items()}
+
+    motions, body = decoded(captured.ids, num_samples), settings.body
+    errors = pose_errors(motions, repeated_truth, body)
+    errors |= {
+        "mpjpe_hips_mm": mpjpe_hips_mm(motions, repeated_truth, body),
+        "pve_mm": clip_pve_mm(motions, repeated_truth, body),
+        **clip_world_errors(motions, truth, clips, body),
+        "entropy_nats": captured.nats.unflatten(0, (-1, num_samples)).mean(1),
+    }
+    per_clip = by_seed(errors)
+    one_sample = by_seed(pose_errors(decoded(captured.ids[::num_samples], 1), repeated_truth, body))
     constant, fitted_to = _constant_pose(bundle, clips)
-    baseline = with_accel_per_second(_constant_errors(constant, clips, truth, bundle), clips.fps)
-    return {
+    constant_errors = with_accel_per_second(_constant_errors(constant, clips, truth, bundle), clips.fps)
+    baselines = {"constant_pose": constant_errors, **baseline_errors(truth, clips, body)}
+    numbers = {
         "clips": len(clips),
         "fps": clips.fps,
         **summarize(per_clip),
-        **prefixed("constant_pose", baseline),
+        **baseline_numbers(baselines),
         "constant_pose.fitted_to": fitted_to,
-        **ratios(per_clip, baseline, "constant_pose"),
-        **prefixed("one_sample", errors_of(ids[::num_samples], 1)),
-        **{f"per_seed.{key}": value.mean(0).tolist() for key, value in per_clip.items()},
+        **ratios(per_clip, constant_errors, "constant_pose"),
+        **prefixed("one_sample", one_sample),
+        **{f"per_seed.{key}": known_means(value) for key, value in per_clip.items()},
         "num_samples": num_samples,
         "decode_seconds": seconds,
-        "motion_tokens_per_second": ids.numel() / seconds,
+        "motion_tokens_per_second": captured.ids.numel() / seconds,
+        **details(clips, truth, per_clip, baselines, joint_errors_mm(motions, repeated_truth, body), body),
     }
+    return Evaluation(numbers, predictions_of(motions, samples))
 
 
 def capture_ids(
@@ -104,20 +139,23 @@ def capture_ids(
     sampling: Sampling | None = None,
     num_samples: int = CAPTURE_SAMPLES,
     progress: Progress | None = None,
-) -> Tensor:
-    """Motion ids (N · seeds · num_samples, T, 36) of frames (N,T,H,W,3) uint8, sorted by clip, then by seed."""
+) -> Captured:
+    """Motion ids of frames (N,T,H,W,3) uint8 for every seed, and how sure the transformer was of them."""
     rows = []
     total = len(frames) * len(seeds)
     step = max(1, batch_size // len(seeds))
-    for start in range(0, len(frames), step):
-        visual = pipeline.visual_tokenizer.encode(np.asarray(frames[start : start + step]))
-        report = share_of(progress, "reading motion", start * len(seeds), len(visual) * len(seeds), total)
-        repeated_ids = visual.repeat_interleave(len(seeds), dim=0)
-        rows.append(pipeline.capture_ids(repeated_ids, [*seeds] * len(visual), sampling, num_samples, report).cpu())
-    return torch.cat(rows)
+    with watched(pipeline.engine, (sampling or Sampling()).temperature) as meter:
+        for start in range(0, len(frames), step):
+            visual = pipeline.visual_tokenizer.encode(np.asarray(frames[start : start + step]))
+            report = share_of(progress, "reading motion", start * len(seeds), len(visual) * len(seeds), total)
+            repeated_ids = visual.repeat_interleave(len(seeds), dim=0)
+            every = [*seeds] * len(visual)
+            rows.append(pipeline.capture_ids(repeated_ids, every, sampling, num_samples, report).cpu())
+            meter.end_batch()
+    return Captured(torch.cat(rows), meter.nats)
 
 
-def _constant_pose(bundle: Bundle, clips: Clips) -> tuple[ConstantPose, str]:
+def _constant_pose(bundle: Bundle, clips: ClipSet) -> tuple[ConstantPose, str]:
     """The bundle's constant pose; without one, the constant that is best for these very clips."""
     stored = bundle.info.training.get("constant_pose")
     if stored is not None:
@@ -130,8 +168,10 @@ def _constant_pose(bundle: Bundle, clips: Clips) -> tuple[ConstantPose, str]:
     return fit_constant_pose(from_features(features)), "evaluated clips"
 
 
-def _constant_errors(constant: ConstantPose, clips: Clips, truth: Parts, bundle: Bundle) -> dict[str, Tensor]:
+def _constant_errors(constant: ConstantPose, clips: ClipSet, truth: Parts, bundle: Bundle) -> dict[str, Tensor]:
     settings = bundle.settings
     scale = torch.from_numpy(clips.intrinsics[:, 0, 0] / (settings.canonical_focal * settings.side)).float()
-    joints = clip_joints(truth, settings.body)
-    return constant.clip_errors(joints, truth["rotations"][:, :, 0], scale, settings.body)
+    joints, body = clip_joints(truth, settings.body), settings.body
+    errors = constant.clip_errors(joints, truth["rotations"][:, :, 0], scale, body)
+    held = constant.parts_like(truth)
+    return errors | {"mpjpe_hips_mm": mpjpe_hips_mm(held, truth, body), "pve_mm": clip_pve_mm(held, truth, body)}

@@ -59,3 +59,19 @@ def decoded_parts(
 def repeated(parts: Parts, copies: int) -> Parts:
     """Every clip `copies` times in a row: the truth beside that many samples of each clip."""
     return {key: value.repeat_interleave(copies, dim=0) for key, value in parts.items()}
+
+
+def in_world(points: Tensor, cam2world: np.ndarray | Tensor | None) -> Tensor:
+    """Points (N,T,...,3) of each clip's camera in its world, y up.
+
+    Args:
+        points: metres, camera axes.
+        cam2world: (N,T,4,4); None takes a level camera that stands still, (x, y, z) → (x, -y, -z).
+    """
+    if cam2world is None:
+        return points * points.new_tensor([1.0, -1.0, -1.0])
+    cameras = torch.as_tensor(cam2world, dtype=points.dtype)
+    between = [1] * (points.ndim - 3)
+    rotation = cameras[..., :3, :3].reshape(*cameras.shape[:2], *between, 3, 3)
+    offset = cameras[..., :3, 3].reshape(*cameras.shape[:2], *between, 3)
+    return (rotation @ points[..., None])[..., 0] + offset

@@ -47,6 +47,14 @@ class ConstantPose:
             torch.tensor(values["pelvis"]),
         )
 
+    def parts_like(self, truth: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The pose and shape that are best for joints in every frame of `truth`, parts of N clips; pelvises at J0."""
+        return {
+            "rotations": self.rotations.expand_as(truth["rotations"]),
+            "betas": self.betas.expand_as(truth["betas"]),
+            "transl": torch.zeros_like(truth["transl"]),
+        }
+
     def clip_errors(
         self, joints: Tensor, orientation: Tensor, depth_scale: Tensor | None = None, body: str = "open"
     ) -> dict[str, Tensor]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from unimo.body import load_body
+from unimo.body.names import JOINT_NAMES
 from unimo.metrics.pose import (
     accel_mm_per_frame2,
     mpjpe_mm,
@@ -57,6 +59,26 @@ def pose_errors(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], bo
         "root_orientation_deg": orientation.mean(1),
         "root_translation_m": translation_error_m(joints[:, :, 0], true_joints[:, :, 0]).mean(1),
     }
+
+
+def joint_errors_mm(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open") -> Tensor:
+    """The distance of every joint, pelvises (joint 0) at the origin, as MPJPE has it before any mean: (N,T,22)."""
+    joints, true_joints = (clip_joints(side, body) for side in (predicted, truth))
+    difference = (joints - joints[:, :, :1]) - (true_joints - true_joints[:, :, :1])
+    return 1000 * difference.norm(dim=-1)
+
+
+def by_joint_and_time(errors: Tensor) -> dict[str, Any]:
+    """Errors (N,T,22) mm → `by_joint_mm` (by name; the pelvis, which aligns, is 0) and `by_time_mm` (T numbers)."""
+    by_joint = dict(zip(JOINT_NAMES, errors.mean((0, 1)).tolist(), strict=True))
+    return {"by_joint_mm": by_joint, "by_time_mm": errors.mean((0, 2)).tolist()}
+
+
+def mpjpe_hips_mm(predicted: Mapping[str, Tensor], truth: Mapping[str, Tensor], body: str = "open") -> Tensor:
+    """MPJPE of the 22 joints (N,), the middle of both hips (joints 1 and 2) at the origin, as for RICH and EMDB."""
+    sides = (clip_joints(side, body) for side in (predicted, truth))
+    joints, true_joints = (side - side[:, :, 1:3].mean(2, keepdim=True) for side in sides)
+    return 1000 * (joints - true_joints).norm(dim=-1).mean((1, 2))
 
 
 def with_accel_per_second(errors: Mapping[str, Tensor], fps: float) -> dict[str, Tensor]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from unimo.body import load_body
 from unimo.body.names import FEET
 from unimo.evaluation.pose_errors import clip_joints, clip_pve_mm, pose_errors
-from unimo.metrics.pose import drift_mm, foot_slide_mm_per_frame
+from unimo.metrics.pose import drift_mm
+from unimo.metrics.world import foot_slide_mm_per_frame
 from unimo.motion.features import feature_slices, from_features, motion_to_features, rotation_form
 from unimo.motion.library import NamedMotion
 from unimo.motion.tokenizer import MotionTokenizer

@@ -1,18 +1,18 @@
 """The report of an evaluation: its numbers under a header that says what was measured, with what and where.
 
-In: a folder of clips, a bundle's name and which evaluation. Out: one JSON-ready dictionary: `header` (date, command,
-bundle and clip hashes, versions, seeds, machine, wall seconds, peak memory) and beside it the evaluation's numbers.
+In: a folder of clips or a data set, a bundle's name and which evaluation. Out: an `Evaluation` whose numbers begin with
+`header`: date, command, bundle and clip hashes, data set, versions, seeds, conventions, machine, seconds, peak memory.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -23,81 +23,98 @@ from unimo.bundle import Bundle, load_bundle
 from unimo.data.clips import ClipSet, load_clips
 from unimo.errors import InputError
 from unimo.evaluation.capture import evaluate_capture
+from unimo.evaluation.conventions import conventions_of, under_own_names
+from unimo.evaluation.datasets import clips_of
 from unimo.evaluation.generate import evaluate_generate
-from unimo.evaluation.summary import Numbers
+from unimo.evaluation.outcome import Evaluation
+from unimo.evaluation.request import DATASETS, ClipSource, check_source
 from unimo.evaluation.tokenizer import evaluate_tokenizer
-from unimo.files import atomic_write
+from unimo.evaluation.vbench_numbers import check_vbench_dimensions, vbench_numbers
 from unimo.result import Progress
 
 EVALUATIONS = ("tokenizer", "capture", "generate")
+REAL_SETS = DATASETS[1:]
 PACKAGES = ("torch", "numpy", "diffusers", "av")
 
 
 def run_evaluation(
     kind: str,
-    clips: str | Path,
+    source: ClipSource,
     bundle: str | Path = "mini",
     count: int | None = None,
-    seeds: Sequence[int] = (0,),
+    seeds: int = 1,
     batch_size: int | None = None,
     device: str = "cpu",
     dtype: str | None = None,
     progress: Progress | None = None,
     drawing: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    vbench: Sequence[str] = (),
+) -> Evaluation:
     """Runs one evaluation from start to report.
 
     Args:
         kind: "tokenizer", "capture" or "generate".
-        clips: folder made by `unimo synth`.
+        source: a folder of clips or a data set.
         bundle: name or path.
-        count: use the first so many clips; None uses all.
-        seeds: of sampling; the tokenizers do not sample.
+        count: use so many clips: the first of a folder, or windows spread over a real data set; None uses all.
+        seeds: how many seeds of sampling, 0 .. seeds - 1; the tokenizers do not sample.
         batch_size: None takes the evaluation's own.
         device, dtype: as `UniMoPipeline` takes them.
         progress: see `Progress`.
         drawing: `steps` and `guidance` of the diffusion decoder, for "tokenizer".
+        vbench: dimensions of VBench to measure on the generated videos ("all" for all), for "generate".
 
     Raises:
-        InputError: an unknown kind, no or repeated seeds, unusable clips.
-        MissingAssetError, CheckpointError: see `load_bundle`.
+        InputError: an unknown kind, fewer than one seed, unusable clips, see `clips_of`.
+        MissingAssetError, CheckpointError: see `load_bundle`; VBench is asked for and not there.
     """
-    if kind not in EVALUATIONS:
-        raise InputError(f"unknown evaluation {kind!r}", None, f"one of {', '.join(EVALUATIONS)}")
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise InputError(f"seeds must be given and differ, got {list(seeds)}")
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"the batch size must be at least 1, not {batch_size}")
+    _check(kind, seeds, batch_size)
+    check_source(source)
+    dimensions = check_vbench_dimensions(vbench) if kind == "generate" else ()
     started, date = time.perf_counter(), datetime.now(timezone.utc)
     weights = load_bundle(bundle)
     settings = weights.settings
-    clip_set = load_clips(clips, count, settings.frames, settings.fps, settings.side, settings.body, progress)
+    folder, dataset = clips_of(source, settings, count, progress)
+    # a real set has as many windows as there were, a folder must have those asked for
+    wanted = None if dataset["name"] in REAL_SETS else count
+    clips = load_clips(folder, wanted, settings.frames, settings.fps, settings.side, settings.body, progress)
+    clips_ready = time.perf_counter()
     options: dict[str, Any] = {"device": device, "progress": progress}
     options |= {} if batch_size is None else {"batch_size": batch_size}
     if kind == "tokenizer":
-        numbers = evaluate_tokenizer(clip_set, weights, **options, **(drawing or {}))
+        evaluation = evaluate_tokenizer(clips, weights, **options, **(drawing or {}))
     else:
         evaluate = evaluate_capture if kind == "capture" else evaluate_generate
-        numbers = evaluate(clip_set, weights, seeds, dtype=dtype, **options)
+        evaluation = evaluate(clips, weights, range(seeds), dtype=dtype, **options)
+    numbers = evaluation.numbers | (vbench_numbers(evaluation, dimensions) if dimensions else {})
+    if dataset["name"] in REAL_SETS:
+        numbers = under_own_names(numbers, settings.body)
     header = {
         "evaluation": kind,
         "date": date.isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        **_provenance(clip_set, weights),
-        "seeds": [] if kind == "tokenizer" else list(seeds),
+        **_provenance(clips, weights),
+        "dataset": dataset,
+        "seeds": [] if kind == "tokenizer" else list(range(seeds)),
         "device": device,
         "dtype": dtype or "float32",
+        "conventions": conventions_of(numbers),
         **machine(),
+        "clips_seconds": round(clips_ready - started, 2),
         "wall_seconds": round(time.perf_counter() - started, 2),
         **peak_memory(device),
     }
-    return {"header": header, **numbers}
+    header["clips"]["folder"] = str(folder.resolve())
+    return replace(evaluation, numbers={"header": header, **numbers})
 
 
-def save_report(path: str | Path, report: Numbers) -> None:
-    """Writes a report as JSON, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+def _check(kind: str, seeds: int, batch_size: int | None) -> None:
+    if kind not in EVALUATIONS:
+        raise InputError(f"unknown evaluation {kind!r}", None, f"one of {', '.join(EVALUATIONS)}")
+    if seeds < 1:
+        raise InputError(f"the number of seeds must be at least 1, not {seeds}", None, "1, or 3 for published tables")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"the batch size must be at least 1, not {batch_size}")
 
 
 def machine() -> dict[str, Any]:

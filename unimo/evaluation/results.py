@@ -1,7 +1,8 @@
 """The results page: runs the command line as a user would, and writes what it measured as JSON and as Markdown tables.
 
-In: a folder of clips made by `unimo synth` and a bundle. Out: `results.json` (the reports, and time and peak memory of
-each command) and the part of `results.md` between two markers; what stands around the markers is kept.
+In: motion capture for `synthetic-val` and a bundle. Out: the runs (reports and predictions) in a folder of their own;
+`results.json` (the reports without single clips, time and peak memory of each command, the regression gate's record)
+and the part of `results.md` between two markers; what stands around the markers is kept.
 """
 
 from __future__ import annotations
@@ -21,141 +22,130 @@ from typing import Any
 
 from unimo.assets import example_path
 from unimo.bundle import load_bundle
+from unimo.data.clips import clip_folders, load_clips
 from unimo.errors import InputError, UniMoError
+from unimo.evaluation.regression import record
 from unimo.evaluation.report import EVALUATIONS, machine
+from unimo.evaluation.results_rows import BASELINES, ROWS, TITLES
 from unimo.files import atomic_write
 
 BEGIN, END = "<!-- made by tools/make_results.py: begin -->", "<!-- made by tools/make_results.py: end -->"
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of a table: the key of a number, what it means, the key it stands beside, and the range wanted of it."""
-
-    key: str
-    meaning: str
-    beside: str | None = None
-    low: float | None = None
-    high: float | None = None
-
-
-ROWS = {
-    "tokenizer": (
-        Row("mpjpe_mm", "motion: MPJPE, mm", high=40),
-        Row("pa_mpjpe_mm", "motion: PA-MPJPE, mm"),
-        Row("pve_mm", "motion: PVE (all vertices), mm"),
-        Row("accel_mm_per_frame2", "motion: Accel, mm/frame²"),
-        Row("accel_m_per_s2", "motion: Accel, m/s²"),
-        Row("root_orientation_deg", "motion: root orientation, degrees"),
-        Row("root_translation_m", "motion: root translation, m"),
-        Row("root_drift_mm", "motion: root drift at the end of the clip, mm", high=20),
-        Row("codebook_use", "motion: share of the codebook in use", low=0.95),
-        Row("psnr_db", "pictures: PSNR, dB (beside: 16× down-sampled copy)", "downsampled_16x.psnr_db", low=28),
-        Row("psnr_in_mask_db", "pictures: PSNR on the person, dB (beside: 16× down-sampled copy)",
-            "downsampled_16x.psnr_in_mask_db", low=24),
-        Row("gain_over_downsampled_16x_in_mask_db", "pictures: gain over that copy on the person, dB", low=3),
-        Row("ssim", "pictures: SSIM (beside: 16× down-sampled copy)", "downsampled_16x.ssim", low=0.88),
-        Row("visual_codebook_use", "pictures: share of the ids in use", low=0.6),
-        Row("continuous.psnr_db", "continuous tokenizer: PSNR, dB", low=32),
-        Row("continuous.psnr_in_mask_db", "continuous tokenizer: PSNR on the person, dB"),
-        Row("continuous.ssim", "continuous tokenizer: SSIM"),
-        Row("diffusion.psnr_db", "diffusion decoder: PSNR, dB (beside: direct)", "psnr_db"),
-        Row("diffusion.psnr_in_mask_db", "diffusion decoder: PSNR on the person, dB (beside: direct)",
-            "psnr_in_mask_db"),
-        Row("diffusion.ssim", "diffusion decoder: SSIM (beside: direct)", "ssim"),
-        Row("diffusion.gmsd", "diffusion decoder: GMSD, lower is better (beside: direct)", "gmsd"),
-        Row("diffusion.sharpness_ratio", "diffusion decoder: sharpness ÷ real (beside: direct)", "sharpness_ratio"),
-        Row("diffusion.flicker_error", "diffusion decoder: flicker that is not real, 0-255 (beside: direct)",
-            "flicker_error"),
-        Row("diffusion.flicker_error_in_mask", "the same on the person (beside: direct)", "flicker_error_in_mask"),
-    ),
-    "capture": (
-        Row("mpjpe_mm", "MPJPE, mm (beside: constant pose, also below)", "constant_pose.mpjpe_mm"),
-        Row("one_sample.mpjpe_mm", "MPJPE of one sample alone instead of the samples' mean, mm"),
-        Row("ratio_to_constant_pose.mpjpe", "MPJPE ÷ constant pose", high=0.75),
-        Row("pa_mpjpe_mm", "PA-MPJPE, mm", "constant_pose.pa_mpjpe_mm"),
-        Row("accel_mm_per_frame2", "Accel, mm/frame²", "constant_pose.accel_mm_per_frame2"),
-        Row("accel_m_per_s2", "Accel, m/s²", "constant_pose.accel_m_per_s2"),
-        Row("root_orientation_deg", "root orientation, degrees", "constant_pose.root_orientation_deg"),
-        Row("ratio_to_constant_pose.root_orientation", "root orientation ÷ constant", high=0.5),
-        Row("one_sample.root_orientation_deg", "root orientation of one sample alone, degrees"),
-        Row("root_translation_m", "root translation, m", "constant_pose.root_translation_m"),
-        Row("ratio_to_constant_pose.root_translation", "root translation ÷ constant", high=0.5),
-        Row("one_sample.root_translation_m", "root translation of one sample alone, m"),
-    ),
-    "generate": (
-        Row("first_frame_psnr_db", "first frame: PSNR, dB (beside: tokenizer alone)", "tokenizer.first_frame_psnr_db"),
-        Row("joint_speed_m_per_s", "mean joint speed, m/s (beside: data)", "data.joint_speed_m_per_s"),
-        Row("ratio_to_data.joint_speed", "joint speed ÷ data", low=0.5, high=2),
-        Row("joint_color_difference_8bit", "colours at the joints against the reference, 0-255 (beside: true clips)",
-            "data.joint_color_difference_8bit"),
-        Row("other_person.joint_color_difference_8bit", "the same against another person's reference"),
-        Row("consistency.mpjpe_mm", "MPJPE of motion captured from the generated video against the generated motion, "
-            "mm (beside: against another clip's)", "consistency.other_clip.mpjpe_mm"),
-    ),
-}  # fmt: skip
-TITLES = {"tokenizer": "Tokenizers", "capture": "Capture", "generate": "Generate"}
 LIMITS = {"generate": (60.0, 4.0), "capture": (30.0, 4.0)}
 """Seconds and GB (10⁹ bytes) that one `unimo generate` and one `unimo capture` may take on two cores."""
 
 
-def make_results(
-    clips: Path,
-    bundle: str,
-    folder: Path,
-    counts: Mapping[str, int],
-    seeds: Sequence[int],
-    device: str = "cpu",
-    made_with: str | None = None,
-) -> dict[str, Any]:
-    """Runs the three evaluations and both commands, and writes `results.json` and `results.md` into `folder`.
+@dataclass(frozen=True)
+class Asked:
+    """What is measured, and with what.
 
-    Args:
-        clips: folder made by `unimo synth`.
+    Attributes:
+        mocap: the motion capture of `synthetic-val`.
         bundle: name or path.
-        folder: where the two files go.
+        folder: where `results.json` and `results.md` go.
+        runs: where the reports and predictions of the runs go.
         counts: clips by evaluation.
-        seeds: of sampling, for capture and generate.
+        seeds: how many, for capture and generate.
         device: as the commands take it.
-        made_with: the command that made the clips, for the page.
+        gate: folder with the clips of the regression gate.
+    """
+
+    mocap: Path
+    bundle: str
+    folder: Path
+    runs: Path
+    counts: Mapping[str, int]
+    seeds: int = 3
+    device: str = "cpu"
+    gate: Path | None = None
+
+
+def make_results(asked: Asked) -> dict[str, Any]:
+    """Runs the three evaluations, both commands and the regression gate, and writes the page.
 
     Raises:
         InputError: `results.md` exists without the markers.
         UniMoError: a command failed; the message is its own.
     """
-    page = folder / "results.md"
-    before = page.read_text(encoding="utf-8") if page.is_file() else f"# Results\n\n{BEGIN}\n{END}\n"
-    if BEGIN not in before or END not in before:
-        raise InputError("the page has no markers for the tables", str(page), f"add the lines {BEGIN} and {END}")
+    _page(asked.folder)  # a page that cannot be written is named before hours of work
     results: dict[str, Any] = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
-        "clips_made_with": made_with,
         "commands": {},
     }
-    common = ["--bundle", bundle, "--device", device, "--quiet"]
-    inputs = {
-        "generate": ["--image", os.path.relpath(example_path("person.jpg"))],
-        "capture": ["--video", str(sorted((clips / "clips").glob("[0-9]*"))[0] / "rgb.mp4")],
-    }
+    common = ["--bundle", asked.bundle, "--device", asked.device, "--quiet"]
+    asked.runs.mkdir(parents=True, exist_ok=True)
+    for kind in EVALUATIONS:
+        words = ["evaluate", kind, "--dataset", "synthetic-val", "--data", str(asked.mocap)]
+        words += ["--count", str(asked.counts[kind]), *common]
+        words += [] if kind == "tokenizer" else ["--seeds", str(asked.seeds)]
+        file = asked.runs / f"{kind}.json"
+        cost = _run(words, "--json", file, {str(asked.mocap): asked.mocap.name})
+        results[kind] = published(json.loads(file.read_text(encoding="utf-8")), cost["command"])
+    inputs = {"generate": ["--image", os.path.relpath(example_path("person.jpg"))]}
+    if asked.gate is not None:
+        inputs["capture"] = ["--video", os.path.relpath(clip_folders(asked.gate)[0] / "rgb.mp4")]
     with tempfile.TemporaryDirectory() as work:
-        for kind in EVALUATIONS:
-            words = ["evaluate", kind, "--clips", str(clips), "--count", str(counts[kind]), *common]
-            words += [] if kind == "tokenizer" else ["--seeds", ",".join(map(str, seeds))]
-            file = Path(work) / f"{kind}.json"
-            cost = _run(words, "--json", file)
-            results[kind] = json.loads(file.read_text(encoding="utf-8"))
-            results[kind]["header"]["command"] = cost["command"]
         for command, source in inputs.items():
             results["commands"][command] = _run([command, *source, *common], "--output", Path(work) / command)
-    results["probe"] = load_bundle(bundle).info.training.get("probe")
-    tables = results_tables(results)
+    results["probe"] = load_bundle(asked.bundle).info.training.get("probe")
+    if asked.gate is not None:
+        results["regression"] = gate_record(asked.gate, asked.bundle)
+    _write(asked.folder, results)
+    return results
+
+
+def renew_gate(folder: Path, gate: Path, bundle: str) -> dict[str, Any]:
+    """Measures the regression gate anew and puts it into the results that are there; returns them.
+
+    Raises:
+        InputError: there are no results, or the page has no markers.
+    """
+    path = folder / "results.json"
+    if not path.is_file():
+        raise InputError("there are no results to put the gate into", str(path), "python tools/make_results.py")
+    results = json.loads(path.read_text(encoding="utf-8")) | {"regression": gate_record(gate, bundle)}
+    _write(folder, results)
+    return results
+
+
+def gate_record(gate: Path, bundle: str) -> dict[str, Any]:
+    """`regression.record` of the clips in a folder."""
+    weights = load_bundle(bundle)
+    settings = weights.settings
+    clips = load_clips(gate, None, settings.frames, settings.fps, settings.side, settings.body)
+    return record(clips, weights)
+
+
+def published(report: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """A report as results.json keeps it: without single clips and without places on this machine."""
+    kept = {key: value for key, value in report.items() if key != "per_clip"}
+    header = {**report["header"], "command": command}
+    header["clips"] = {key: value for key, value in header["clips"].items() if key != "folder"}
+    return {**kept, "header": header}
+
+
+def _page(folder: Path) -> str:
+    """The page's text, or that of a new one.
+
+    Raises:
+        InputError: it has no markers.
+    """
+    page = folder / "results.md"
+    text = page.read_text(encoding="utf-8") if page.is_file() else f"# Results\n\n{BEGIN}\n{END}\n"
+    if BEGIN not in text or END not in text:
+        raise InputError("the page has no markers for the tables", str(page), f"add the lines {BEGIN} and {END}")
+    return text
+
+
+def _write(folder: Path, results: Mapping[str, Any]) -> None:
+    before, tables = _page(folder), results_tables(results)
     with atomic_write(folder / "results.json") as path:
         path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     after = before[: before.index(BEGIN)] + BEGIN + "\n" + tables + before[before.index(END) :]
-    with atomic_write(page) as path:
+    with atomic_write(folder / "results.md") as path:
         path.write_text(after, encoding="utf-8")
-    return results
 
 
 def results_tables(results: Mapping[str, Any]) -> str:
@@ -179,6 +169,8 @@ def results_tables(results: Mapping[str, Any]) -> str:
             f"| `{cost['command']}` | {cost['seconds']:.1f} {_goal(cost['seconds'], None, seconds)} "
             f"| {cost['peak_memory_gb']:.2f} {_goal(cost['peak_memory_gb'], None, memory)} |"
         )
+    if results.get("regression"):
+        lines += _gate_section(results["regression"])
     return "\n".join(lines) + "\n"
 
 
@@ -211,20 +203,44 @@ def _section(kind: str, report: Mapping[str, Any]) -> list[str]:
         what += f"; constant pose fitted to the {report['constant_pose.fitted_to']}"
     bundle = f"bundle {header['bundle']['name']} {header['bundle']['sha256'][:12]}"
     drivers = ", ".join(header["clips"]["graphics_drivers"]) or "unknown driver"
+    columns = {name: title for name, title in BASELINES.items() if f"{name}.mpjpe_mm" in report}
     lines += [
         f"{what}; {header['wall_seconds']:.0f} s in all; peak memory {header.get('peak_memory_gb', '–')} GB; {bundle}; "
-        f"clips {header['clips']['sha256'][:12]}, drawn by {drivers}.",
+        f"clips {header['clips']['sha256'][:12]}, drawn by {drivers}.{_dataset(header.get('dataset') or {})}",
         "",
-        "| measure | value | beside | goal |",
-        "|---|---|---|---|",
+        f"| {' | '.join(['measure', 'value', 'beside', *columns.values(), 'goal'])} |",
+        "|---" * (4 + len(columns)) + "|",
     ]
     for row in ROWS[kind]:
         if row.key not in report:
             continue
         interval = report.get(f"interval95.{row.key}")
         value = _number(report[row.key]) + (f" [{_number(interval[0])}, {_number(interval[1])}]" if interval else "")
-        beside = _number(report.get(row.beside)) if row.beside else ""
-        lines.append(f"| {row.meaning} | {value} | {beside} | {_goal(report[row.key], row.low, row.high)} |")
+        cells = [row.meaning, value, _number(report.get(row.beside)) if row.beside else ""]
+        cells += [_number(report[key]) if (key := f"{name}.{row.key}") in report else "" for name in columns]
+        lines.append(f"| {' | '.join([*cells, _goal(report[row.key], row.low, row.high)])} |")
+    return lines
+
+
+def _dataset(about: Mapping[str, Any]) -> str:
+    """Whether the clips are the defined ones."""
+    matches = about.get("matches_the_definition")
+    if about.get("name") is None or matches is None:
+        return ""
+    return f" Motion and cameras are {'' if matches else 'NOT '}those of `{about['name']}`."
+
+
+def _gate_section(gate: Mapping[str, Any]) -> list[str]:
+    """The regression gate: what one seed on the committed clips must give."""
+    lines = ["", "### Regression gate", ""]
+    lines += [
+        f"`{gate['renew']}`: {gate['clips']['count']} committed clips of procedural walks, {gate['seeds']} seeds; "
+        "`tests/evaluation/test_regression.py` fails when one seed's value is outside.",
+        "", "| number | mean | interval |", "|---|---|---|",
+    ]  # fmt: skip
+    for key, known in gate["numbers"].items():
+        low, high = known["interval"]
+        lines.append(f"| {key} | {_number(known['value'])} | {_number(low)} .. {_number(high)} |")
     return lines
 
 
@@ -246,10 +262,12 @@ def _goal(value: float | None, low: float | None, high: float | None) -> str:
     return f"({text} {'✓' if met else '✗'})"
 
 
-def _run(words: Sequence[str], option: str, target: Path) -> dict[str, Any]:
+def _run(
+    words: Sequence[str], option: str, target: Path, shown: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Runs `unimo` with these words and its result under `option`; its command line, wall seconds and peak memory.
 
-    The command line names the target without its temporary folder.
+    The command line names the target without its folder, and words of `shown` as that says.
 
     Raises:
         UniMoError: it failed.
@@ -267,7 +285,7 @@ def _run(words: Sequence[str], option: str, target: Path) -> dict[str, Any]:
         seconds = time.perf_counter() - started
         messages.seek(0)
         text = messages.read().decode("utf-8", "replace").strip()
-    command = shlex.join(["unimo", *words, option, target.name])
+    command = shlex.join(["unimo", *((shown or {}).get(word, word) for word in words), option, target.name])
     if process.returncode:
         raise UniMoError(f"the command failed ({process.returncode}): {command}\n{text}")
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)

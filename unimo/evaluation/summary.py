@@ -11,7 +11,7 @@ from torch import Tensor
 from unimo.metrics.statistics import bootstrap_interval
 
 Numbers = dict[str, Any]
-UNITS = ("_mm_per_frame2", "_m_per_s2", "_m_per_s", "_deg", "_mm", "_m", "_db")
+UNITS = ("_10_m_per_s3", "_mm_per_frame2", "_m_per_s2", "_m_per_s", "_deg", "_mm", "_m", "_db", "_nats", "_percent")
 
 
 def summarize(per_clip: Mapping[str, np.ndarray | Tensor]) -> Numbers:
@@ -49,6 +49,21 @@ def prefixed(prefix: str, per_clip: Mapping[str, np.ndarray | Tensor]) -> Number
     """Means over clips under `prefix.`, as `summarize` takes them."""
     known = {key: _known(_clip_means(values)) for key, values in per_clip.items()}
     return {f"{prefix}.{key}": float(values.mean()) if len(values) else None for key, values in known.items()}
+
+
+def per_clip_lists(per_clip: Mapping[str, np.ndarray | Tensor], prefix: str = "") -> dict[str, list[float | None]]:
+    """One number a clip, mean over samples, as plain lists; None where a clip has no value."""
+    lists = {}
+    for key, values in per_clip.items():
+        means = _clip_means(values)
+        lists[f"{prefix}.{key}" if prefix else key] = [float(v) if np.isfinite(v) else None for v in means]
+    return lists
+
+
+def known_means(values: np.ndarray | Tensor) -> list[float | None]:
+    """Values (N, samples) → the mean over clips of every sample; None where no clip has a value."""
+    array = np.asarray(values, dtype=np.float64)
+    return [float(column[known].mean()) if (known := np.isfinite(column)).any() else None for column in array.T]
 
 
 def without_unit(key: str) -> str:

@@ -47,7 +47,11 @@ def umeyama(
     return rotation, translation, scale
 
 
+def apply_similarity(points: Tensor, rotation: Tensor, translation: Tensor, scale: Tensor) -> Tensor:
+    """`scale * R @ x + t` for every point: (...,N,3), (...,3,3), (...,3), (...) → (...,N,3)."""
+    return scale[..., None, None] * points @ rotation.transpose(-1, -2) + translation[..., None, :]
+
+
 def procrustes(source: Tensor, target: Tensor, weights: Tensor | None = None, with_scale: bool = True) -> Tensor:
     """`source` (...,N,3) moved onto `target` (...,N,3) by the transform of `umeyama`; same shape."""
-    rotation, translation, scale = umeyama(source, target, weights, with_scale)
-    return scale[..., None, None] * source @ rotation.transpose(-1, -2) + translation[..., None, :]
+    return apply_similarity(source, *umeyama(source, target, weights, with_scale))

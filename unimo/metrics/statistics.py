@@ -1,6 +1,8 @@
-"""How sure a mean is: bootstrap intervals over clips, numpy only."""
+"""Means as the field takes them, and how sure they are: pooled means, bootstrap intervals over clips; numpy only."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,3 +31,21 @@ def bootstrap_interval(
         means = means / np.asarray(over, dtype=np.float64)[rows].mean(1)
     low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
     return float(low), float(high)
+
+
+def pooled_mean(values: Sequence[np.ndarray]) -> float:
+    """Mean over all values of all sequences together: the number that capture papers print (WHAM, GVHMR, 4D-Humans).
+
+    Long sequences weigh more. A mean of the sequences' means, as our own tables over clips of one length have it, is
+    another number where lengths differ. A NaN among the values makes the mean NaN.
+
+    Args:
+        values: one array a sequence, any shapes, such as the errors of its frames.
+
+    Raises:
+        ValueError: no values at all.
+    """
+    flat = [np.asarray(each, dtype=np.float64).ravel() for each in values]
+    if not sum(each.size for each in flat):
+        raise ValueError("need at least one value to average")
+    return float(np.concatenate(flat).mean())

@@ -110,8 +110,9 @@ def chunk_bytes(config: ARConfig, layout: SequenceLayout, sequences: int, produc
 
 def target_tokens(layout: SequenceLayout, modality: int) -> int:
     """Tokens of one modality that a sequence is trained on."""
-    runs = [run for run in layout.runs if run.modality == modality and run.start >= layout.condition_length]
-    return sum(run.last_token - run.first_token for run in runs)
+    given = layout.condition_length
+    runs = [run for run in layout.runs if run.modality == modality and run.last_token > given]
+    return sum(run.last_token - max(run.first_token, given) for run in runs)
 
 
 def outputs(config: ARConfig, modality: int) -> int:

@@ -1,5 +1,7 @@
 """Training of the transformer: cross-entropy on target tokens of the two tasks, and steps that only read.
 
+The paper's baseline, video alone without motion, is a third task that stands by itself.
+
 In: a `TokenSource` of clips that frozen tokenizers have turned to ids. Out: a trained `UniMoTransformer`.
 """
 
@@ -21,6 +23,7 @@ from unimo.training.keypoints import KeypointHead, keypoint_targets
 from unimo.training.task import Batch, step_generator
 
 TASKS = ("v2m", "i2vm")
+VIDEO = "video"
 _VALIDATION_TOKENS = 13_000
 
 
@@ -43,7 +46,7 @@ class ArDataConfig:
         keypoint_weight: video-to-motion: weight of finding the 22 joints and their depth in the grid of visual
             tokens (`KeypointHead.loss`), a task of the training alone.
         keypoint_layer: number of blocks after which the joints are looked for.
-        tasks: what is trained: both, or "v2m" or "i2vm" alone (an ablation).
+        tasks: what is trained: both, or "v2m" or "i2vm" alone (an ablation), or "video" alone (the paper's baseline).
     """
 
     visual_noise: float = 0.0
@@ -59,8 +62,9 @@ class ArDataConfig:
     tasks: tuple[str, ...] = TASKS
 
     def __post_init__(self) -> None:
-        if not self.tasks or set(self.tasks) - set(TASKS):
-            raise ValueError(f"tasks must be some of {', '.join(TASKS)}, not {', '.join(self.tasks) or 'none'}")
+        if self.tasks != (VIDEO,) and (not self.tasks or set(self.tasks) - set(TASKS)):
+            known = f"some of {', '.join(TASKS)}, or {VIDEO} alone"
+            raise ValueError(f"tasks must be {known}, not {', '.join(self.tasks) or 'none'}")
         if "v2m" not in self.tasks and (self.reading_steps or self.reading_every):
             raise ValueError("steps that only read are video-to-motion: reading_steps and reading_every need task v2m")
 
@@ -109,10 +113,7 @@ class ArTask:
         if codes is not None:
             start_from_codes(self.shipped, *codes, config.optimization.seed)
         self.model: nn.Module = nn.ModuleDict({"transformer": self.shipped})
-        self.layouts = {
-            task: SequenceLayout(task, *train.grid, train.frames, motion_layout=config.model.motion_layout)
-            for task in TASKS
-        }
+        self.layouts = task_layouts(config, train.grid, train.frames)
         self.canonical_focal = canonical_focal
         self.keypoints: KeypointHead | None = None
         if data.keypoint_weight:
@@ -169,6 +170,8 @@ class ArTask:
         """(noisy input tokens, labels), both (B,N); with `all_foreign` no motion frame at the input is the clip's."""
         data, model, layout = self.config.data, self.config.model, self.layouts[task]
         visual, motion, labels = self._clean(task, clips)
+        if task == VIDEO:
+            return labels.to(self.device), labels.to(self.device)
         visual = _with_noise(visual, data.visual_noise if task == "v2m" else 0.0, model.visual_ids, rng)
         motion = _with_noise(motion, data.motion_noise, model.motion_ids, rng)
         if task == "v2m":
@@ -189,11 +192,14 @@ class ArTask:
         """Visual ids (B,K,h,w), motion ids (B,T,36) and the tokens (B,N) of clips."""
         visual = torch.from_numpy(clips.visual_ids.astype(np.int64))
         motion = torch.from_numpy(clips.motion_ids.astype(np.int64))
+        if task == VIDEO:
+            begin = self.config.model.visual_ids if self.layouts[task].begin_of_video else None
+            return visual, motion, self.layouts[task].build(visual, begin_id=begin)
         return visual, motion, self.layouts[task].build(visual, motion)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         losses, numbers = [], {}
-        for task in TASKS:
+        for task in self.layouts:
             if task in batch:
                 loss, found = self._loss(task, batch)
                 losses.append(loss)
@@ -215,15 +221,17 @@ class ArTask:
         return total, numbers
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Losses of the two tasks, and `v2m.read_loss`: nats a code when all motion codes before it are random."""
+        """Losses of the tasks, and `v2m.read_loss`: nats a code when all motion codes before it are random."""
         rows = np.arange(min(self.config.data.validation_clips, len(self.validation)))
         totals: dict[str, float] = {}
-        at_once = max(1, _VALIDATION_TOKENS // self.layouts["v2m"].num_tokens)
+        at_once = max(1, _VALIDATION_TOKENS // max(layout.num_tokens for layout in self.layouts.values()))
         for chunk in np.array_split(rows, max(1, len(rows) // at_once)):
             clips = self.validation.rows(chunk)
             for task, layout in self.layouts.items():
                 tokens = self._clean(task, clips)[2].to(self.device)
                 self._add(totals, _numbers(task, self.shipped.loss(tokens, layout)), chunk)
+            if "v2m" not in self.layouts:
+                continue
             rng = step_generator(self.config.optimization.seed, int(chunk[0]), stream=1)
             visual, motion, labels = self._clean("v2m", clips)
             noise = _with_noise(motion, 1.0, self.config.model.motion_ids, rng)
@@ -238,9 +246,20 @@ class ArTask:
             totals[key] = totals.get(key, 0.0) + value * len(rows)
 
 
+def task_layouts(config: ArTrainingConfig, grid: tuple[int, int, int], frames: int) -> dict[str, SequenceLayout]:
+    """The layouts of clips of (K,h,w) visual ids and T motion frames: of both tasks, or of video alone."""
+    model = config.model
+    if config.data.tasks == (VIDEO,):
+        begins = model.embedding_rows > model.visual_ids
+        return {VIDEO: SequenceLayout(VIDEO, *grid, begin_of_video=begins)}
+    return {task: SequenceLayout(task, *grid, frames, motion_layout=model.motion_layout) for task in TASKS}
+
+
 def _numbers(task: str, loss: ARLoss) -> dict[str, float]:
     """Loss (nats) and accuracy of each modality that the task writes."""
-    numbers = {f"{task}.motion_loss": float(loss.motion), f"{task}.motion_accuracy": float(loss.motion_accuracy)}
+    numbers: dict[str, float] = {}
+    if loss.motion_tokens:
+        numbers |= {f"{task}.motion_loss": float(loss.motion), f"{task}.motion_accuracy": float(loss.motion_accuracy)}
     if loss.visual_tokens:
         numbers |= {f"{task}.visual_loss": float(loss.visual), f"{task}.visual_accuracy": float(loss.visual_accuracy)}
     return numbers

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from motion_tokenizer import MotionTokenizerConfig, MotionVQVAE, build_motion_tokenizer
 from unimo.evaluation.reconstruction import reconstruction_metrics, with_mean_shape
-from unimo.metrics.pose import codebook_use
+from unimo.metrics.codebook import codebook_use
 from unimo.motion.features import RotationForm, feature_slices, rotation_form, with_rotation_form
 from unimo.training.body_losses import BODY_LOSSES, BodyLosses
 from unimo.training.config import OptimizationConfig

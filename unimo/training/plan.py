@@ -18,7 +18,7 @@ from ar_model.depth import block_config
 from ar_model.sequence import CODES_PER_FRAME, MOTION, TEMPORAL_RATIO, VISUAL
 from unimo.bundle import BundleSettings
 from unimo.training import activations as formulas
-from unimo.training.ar import ArTrainingConfig
+from unimo.training.ar import ArTrainingConfig, task_layouts
 from unimo.training.keypoints import KeypointHead
 from unimo.training.optimizer import Optimizers
 
@@ -237,11 +237,8 @@ def layouts(config: ArTrainingConfig, settings: BundleSettings) -> dict[str, Seq
     if settings.side % CELL:
         raise ValueError(f"side must be a multiple of {CELL}, the pixels of a visual token, not {settings.side}")
     latent_frames, cells = 1 + settings.frames // TEMPORAL_RATIO, settings.side // CELL
-    layout = config.model.motion_layout
-    return {
-        task: SequenceLayout(task, latent_frames, cells, cells, settings.frames, motion_layout=layout)
-        for task in config.data.tasks
-    }
+    known = task_layouts(config, (latent_frames, cells, cells), settings.frames)
+    return {task: known[task] for task in config.data.tasks}
 
 
 def live_pairs(layout: SequenceLayout) -> int:

@@ -34,6 +34,7 @@ AR_COLUMNS = (
     ("v2m.read_loss", "the same, codes before it random", 3),
     ("i2vm.motion_loss", "I2VM, nats a motion code", 3),
     ("i2vm.visual_loss", "nats a visual code", 3),
+    ("video.visual_loss", "video alone, nats a visual code", 3),
     ("capture.seconds", "capture, CPU s a clip", 2),
 )
 
