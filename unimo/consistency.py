@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from unimo.body import load_body
 from unimo.defaults import CAPTURE_SAMPLES
 from unimo.errors import InputError
 from unimo.media.letterbox import Letterbox
 from unimo.metrics.pose import mpjpe_mm, pa_mpjpe_mm, rotation_error_deg, translation_error_m
+from unimo.motion.frames import joint_positions
 from unimo.motion.motion import Motion
 from unimo.pipeline import WINDOWS_AT_ONCE, UniMoPipeline
 from unimo.result import Progress, Result, share_of
@@ -156,7 +155,7 @@ def _focal(result: Result) -> float:
 
 
 def _compared(captured: Motion, generated: Motion) -> Disagreement:
-    joints, true_joints = _joints(captured), _joints(generated)
+    joints, true_joints = (torch.from_numpy(joint_positions(motion)) for motion in (captured, generated))
     turned = rotation_error_deg(*(torch.from_numpy(motion.rotations()[:, 0]) for motion in (captured, generated)))
     return Disagreement(
         mpjpe_mm=float(mpjpe_mm(joints, true_joints).mean()),
@@ -164,9 +163,3 @@ def _compared(captured: Motion, generated: Motion) -> Disagreement:
         root_orientation_deg=float(turned.mean()),
         root_translation_m=float(translation_error_m(joints[:, 0], true_joints[:, 0]).mean()),
     )
-
-
-def _joints(motion: Motion) -> Tensor:
-    """(T, 22, 3) metres, camera axes."""
-    rotations, betas, transl = map(torch.from_numpy, (motion.rotations(), motion.betas, motion.transl))
-    return load_body(motion.body).joints(rotations, betas, transl)  # type: ignore[arg-type]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unimo.assets import cache_dir
+from unimo.body import load_body
 from unimo.data.clips import ClipSet
 
 
@@ -52,3 +55,13 @@ def make_clips() -> Callable[..., ClipSet]:
 @pytest.fixture
 def clips() -> ClipSet:
     return build()
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache but for the open body, which is built first where this machine has none yet."""
+    load_body("open")
+    bodies = cache_dir() / "bodies"
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "bodies").symlink_to(bodies)
+    monkeypatch.setenv("UNIMO_CACHE", str(tmp_path / "cache"))

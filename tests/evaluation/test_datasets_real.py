@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from unimo.bundle import load_bundle
 from unimo.data.clips import load_clips
 from unimo.data.importers.bodies import pelvis
 from unimo.errors import InputError
+from unimo.evaluation import datasets_real as module
 from unimo.evaluation.conventions import under_own_names
 from unimo.evaluation.datasets import clips_of
 from unimo.evaluation.datasets_pictures import CentredSquare, ImageFolder
@@ -27,17 +30,7 @@ from unimo.motion.npz import load_motion
 
 SETTINGS = load_bundle("debug").settings  # 9 frames at 15 per second, 32 pixels: 17 rows at 30
 HEIGHT, WIDTH = 480, 640
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty cache but for the open body."""
-    from unimo.assets import cache_dir
-
-    bodies = cache_dir() / "bodies"
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "bodies").symlink_to(bodies)
-    monkeypatch.setenv("UNIMO_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("empty_cache")
 
 
 def write_pictures(folder: Path, names: list[str]) -> None:
@@ -138,6 +131,38 @@ def test_windows_of_rich_go_to_the_bundles_body_and_keep_the_pelvis(tmp_path: Pa
     assert motion.body == "open" and not motion.betas.any()
     np.testing.assert_allclose(pelvis(motion), truth.camera_pelvis[:17:2], atol=2e-3)
     np.testing.assert_allclose(grey(folder)[0], 10.0 * np.arange(9), atol=3)
+    # a frame that was fetched anew makes another set, though the folder of its sequence is as it was
+    assert clips_of(ClipSource(dataset="rich", data=root), SETTINGS)[0] == folder
+    frame = next(root.rglob("00105/*.pkl"))
+    os.utime(frame, ns=(0, frame.stat().st_mtime_ns + 10**9))
+    assert clips_of(ClipSource(dataset="rich", data=root), SETTINGS)[0] != folder
+
+
+def test_two_runs_at_once_make_one_set(threedpw: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, _ = threedpw
+    write_pictures_left(root)
+    written, whole = [], module.write_clip
+    monkeypatch.setattr(module, "write_clip", lambda folder, *rest: (written.append(folder), whole(folder, *rest)))
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(clips_of, ClipSource(dataset="3dpw", data=root), SETTINGS) for _ in range(2)]
+    assert runs[0].result() == runs[1].result() and [path.name for path in written] == ["000000", "000001", "000002"]
+
+
+def test_a_set_that_was_not_finished_is_made_again(threedpw: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, _ = threedpw
+    write_pictures_left(root)
+    source, whole = ClipSource(dataset="3dpw", data=root), module.write_clip
+
+    def fails_at_the_second(folder: Path, *arguments: object) -> None:
+        if folder.name == "000001":
+            raise KeyboardInterrupt
+        whole(folder, *arguments)
+
+    monkeypatch.setattr(module, "write_clip", fails_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        clips_of(source, SETTINGS)
+    monkeypatch.setattr(module, "write_clip", whole)
+    assert len(load_clips(clips_of(source, SETTINGS)[0])) == 3
 
 
 def test_human4dit_takes_its_videos_and_says_that_its_truth_is_an_estimate(tmp_path: Path) -> None:
@@ -212,7 +237,9 @@ def test_an_evaluation_on_a_real_set_runs_and_names_what_it_is_not(threedpw: tup
     assert report["clips"] == 3 and report["header"]["dataset"]["name"] == "3dpw"
     assert "14 LSP joints" in report["header"]["dataset"]["field_protocol_not_followed"]
     assert not {"mpjpe_mm", "pa_mpjpe_mm", "accel_m_per_s2"} & {*report, *report["per_clip"]}
-    if kind != "generate":
+    if kind == "generate":
+        assert "consistency.mpjpe_mm" in report["header"]["conventions"]
+    else:
         assert report["open22.mpjpe_mm"] > 0 and report["first_frame_pose.open22.mpjpe_mm"] > 0
         assert report["open22.wa_mpjpe_mm"] > 0 and "mpjpe_mm" in report["header"]["conventions"]
     if kind == "tokenizer":

@@ -7,6 +7,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from unimo.bundle import load_bundle
 from unimo.errors import InputError
 from unimo.evaluation import datasets_synthetic as module
 from unimo.evaluation import datasets_synthetic_val as definition
-from unimo.evaluation.datasets import clips_of
+from unimo.evaluation.datasets import clips_of, made_by_one
 from unimo.evaluation.request import ClipSource
 from unimo.motion.npz import load_motion, save_motion
 from unimo.synth.gait import gait_library
@@ -25,14 +26,8 @@ SETTINGS = load_bundle("debug").settings
 
 
 @pytest.fixture(autouse=True)
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two clips of three trials, in an empty cache but for the open body."""
-    from unimo.assets import cache_dir
-
-    bodies = cache_dir() / "bodies"
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "bodies").symlink_to(bodies)
-    monkeypatch.setenv("UNIMO_CACHE", str(tmp_path / "cache"))
+def small(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clips of three trials, in an empty cache."""
     monkeypatch.setattr(definition, "CLIPS", 2)
     monkeypatch.setattr(definition, "SUBJECTS", ("02", "03"))
     monkeypatch.setattr(definition, "TRIALS", ("03/b", "02/a", "02/c"))
@@ -60,14 +55,44 @@ def test_the_set_is_made_once_and_checked_against_the_definition(
     assert about["matches_the_definition"] is None and digest == module.clips_digest(folder, 2)
     key = (SETTINGS.frames, float(SETTINGS.fps), SETTINGS.side, SETTINGS.body)
     monkeypatch.setitem(definition.SHA256, key, digest)
-    # without mocap the cache is enough, and the second time nothing is drawn
+    # without mocap the cache is enough, and the second time nothing is drawn, so no renderer is needed
     monkeypatch.setattr(module, "generate_clips", lambda *_: pytest.fail("drawn again"))
-    again, about = clips_of(replace(source, data=None), SETTINGS)
-    assert again == folder and about["matches_the_definition"] is True
+    for again in (source, replace(source, data=None)):
+        found, about = clips_of(again, SETTINGS)
+        assert found == folder and about["matches_the_definition"] is True
+    with monkeypatch.context() as later, pytest.raises(pytest.fail.Exception, match="drawn again"):
+        later.setattr(module, "__version__", "another")
+        clips_of(source, SETTINGS)
+    # another archive has left a set of other motions, later
+    other = folder.with_name("0")
+    shutil.copytree(folder, other)
+    moved = load_motion(other / "clips/000000/motion.npz")
+    save_motion(other / "clips/000000/motion.npz", replace(moved, transl=moved.transl + 1))
+    (other / "manifest.jsonl").touch()
+    assert clips_of(replace(source, data=None), SETTINGS)[0] == folder
+    monkeypatch.setitem(definition.SHA256, key, module.clips_digest(other, 2))
+    assert clips_of(replace(source, data=None), SETTINGS)[0] == other
+    shutil.rmtree(other)
     caplog.clear()
     monkeypatch.setitem(definition.SHA256, key, "0" * 64)
     assert clips_of(replace(source, data=None), SETTINGS)[1]["matches_the_definition"] is False
     assert "are not those of synthetic-val" in caplog.text
+
+
+def test_a_second_run_waits_until_the_first_has_made_the_set(tmp_path: Path) -> None:
+    order = []
+
+    def second() -> None:
+        with made_by_one(tmp_path / "set"):
+            order.append("second")
+
+    thread = Thread(target=second)
+    with made_by_one(tmp_path / "set"):
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
 
 
 def test_the_order_of_the_motions_is_the_definitions(mocap: Path) -> None:

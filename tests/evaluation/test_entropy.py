@@ -51,6 +51,9 @@ def test_entropies_are_those_of_the_models_own_logits() -> None:
         motion = plain.generate_motion(ids, 9, Sampling(0.5, 0.9), seeds=[1, 2, 3])
         meter.end_batch()
     assert plain.watch is None
+    with pytest.raises(KeyboardInterrupt), watched(plain, 0.5):
+        raise KeyboardInterrupt
+    assert plain.watch is None  # nor after an interrupt
     layout = SequenceLayout("v2m", 2, 1, 1, 9)
     tokens = layout.build(ids, motion)
     with torch.no_grad():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ar_model.sampling import Sampling
 from unimo.bundle import Bundle, load_bundle
 from unimo.data.clips import ClipSet
 from unimo.errors import InputError
@@ -118,6 +119,10 @@ def test_tokenizer_numbers_are_complete_and_json(clips: ClipSet, bundle: Bundle)
     assert 0 < numbers["codebook_use"] <= 1 and 0 < numbers["visual_codebook_use"] <= 1
     assert 1 <= numbers["codebook_perplexity"] <= 512 and numbers["visual_codebook_perplexity"] >= 1
     assert "continuous.psnr_db" in numbers and numbers["first_frame_pose.mpjpe_mm"] > 0
+    assert numbers["constant_pose.mpjpe_mm"] > 0 and numbers["constant_pose.fitted_to"] == "training clips"
+    assert numbers["per_clip"]["constant_pose.mpjpe_mm"] == evaluate_capture(clips, bundle).numbers["per_clip"][
+        "constant_pose.mpjpe_mm"
+    ]
     plain = evaluate_tokenizer(clips, bundle, batch_size=3, decoders=("direct",)).numbers
     assert plain["psnr_db"] == pytest.approx(numbers["psnr_db"]) and "continuous.psnr_db" not in plain
     gain = numbers["psnr_in_mask_db"] - numbers["downsampled_16x.psnr_in_mask_db"]
@@ -152,6 +157,23 @@ def test_generate_numbers_are_complete_and_the_first_frame_is_the_tokenizers(cli
     json.dumps(numbers, allow_nan=False)
     assert numbers["first_frame_psnr_db"] == pytest.approx(numbers["tokenizer.first_frame_psnr_db"], abs=0.05)
     assert numbers["joint_speed_m_per_s"] > 0 and numbers["consistency.mpjpe_mm"] > 0
+
+
+def test_the_noise_of_a_clips_video_is_its_own_and_depends_on_no_other_seed_or_batch(
+    clips: ClipSet, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def draw(visual: torch.Tensor, seeds: list[int], decoding: dict) -> np.ndarray:
+        drawn.extend(seeds)
+        return np.zeros((len(visual), 9, 32, 32, 3), np.uint8)
+
+    pipeline = UniMoPipeline(bundle)
+    monkeypatch.setattr(pipeline, "draw", draw)
+    generate_module.generate_clips(pipeline, clips, (1,), 1, Sampling())
+    generate_module.generate_clips(pipeline, clips, (0, 1), 8, Sampling())
+    alone, among = drawn[:4], drawn[4:]
+    assert among[1::2] == alone and len({*among}) == 8
 
 
 @pytest.mark.parametrize("change", [{"frames": 17}, {"side": 48}, {"fps": 30.0}])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unimo.evaluation.fixture_cases_motion import CASES
+from unimo.evaluation.metric_fixtures import CASES
 
 CAMERA = "camera-space MPJPE / PA-MPJPE / PVE / Accel"
 WORLD = "W-MPJPE, WA-MPJPE, RTE, Jitter, Foot sliding"
@@ -19,7 +19,7 @@ def rng() -> np.random.Generator:
 
 
 def run(metric: str, inputs: dict[str, np.ndarray], **params: Any) -> dict[str, np.ndarray]:
-    return CASES[metric](inputs, params, {"metric": metric, "params": params})
+    return CASES[metric](inputs, params, {"metric": metric, "params": params, "outputs": {}})
 
 
 def test_camera_errors_follow_pelvis_rate_and_mask(rng) -> None:
@@ -117,3 +117,52 @@ def test_text_to_motion_follows_batch_and_index_lists(rng) -> None:
     small, large = (run(metric, inputs, batch=size) for size in (4, 24))
     assert (small["r_precision"] > large["r_precision"]).all()
     np.testing.assert_allclose(small["diversity"], np.linalg.norm(motion[0] - motion[5]) / 2)
+
+
+@pytest.mark.parametrize("kind", [">f8", ">f4", "<f2"])
+def test_numbers_of_any_byte_order_and_width_are_taken(rng, kind: str) -> None:
+    source, target = (side.astype(kind) for side in rng.normal(size=(2, 2, 9, 3)))
+    metric = "Umeyama alignment and mean point error"
+    found = run(metric, {"source": source, "target": target})
+    plain = run(metric, {"source": source.astype(float), "target": target.astype(float)})
+    np.testing.assert_allclose(found["mean_l2"], plain["mean_l2"], rtol=1e-4)
+
+
+def test_depth_follows_its_clip_and_its_rule_of_validity(rng) -> None:
+    metric = "Video depth after scale-shift alignment in disparity space (AbsRel, RMSE, delta1)"
+    depth = rng.uniform(0.05, 30, (2, 6, 7))
+    disparity = 0.7 / depth + 0.02 * rng.normal(size=depth.shape) + 0.1
+
+    def plain(least: float, low: float, high: float) -> float:
+        """RMSE by the definition."""
+        valid = (depth > least) & (depth < 20)
+        fitted = np.stack([disparity[valid], np.ones(valid.sum())], 1)
+        scale, shift = np.linalg.lstsq(fitted, 1 / (depth[valid] + 1e-8), rcond=None)[0]
+        ours = np.clip(1 / np.maximum(scale * disparity + shift, 1e-3), low, high)
+        return float(np.mean([np.sqrt(((a - b)[m] ** 2).mean()) for a, b, m in zip(ours, depth, valid, strict=True)]))
+
+    inputs, found = {"pred_disparity": disparity, "gt_depth": depth}, []
+    for least, low, high in ((1e-3, 1e-3, 20), (1e-3, 0.1, 15), (2.0, 2.0, 20)):
+        rules = {"valid": f"{least:g} < gt < max_depth", "depth_clip": [low, high]}
+        found.append(float(run(metric, inputs, dataset_max_depth=20, **rules)["rmse"]))
+        assert found[-1] == pytest.approx(plain(least, low, high), rel=1e-6)
+    assert len(set(found)) == 3
+    for rules, words in (({"valid": "gt > 0"}, "valid depths are those"), ({"depth_clip": [1e-3, 30]}, "lies outside")):
+        with pytest.raises(ValueError, match=words):
+            run(metric, inputs, dataset_max_depth=20, **rules)
+
+
+def test_limits_of_pose_scores_are_those_of_the_outputs_names() -> None:
+    angles = np.radians([0.0, 7.5])
+    poses = np.eye(4)[None].repeat(2, 0)
+    poses[:, 0, 0] = poses[:, 1, 1] = np.cos(angles)
+    poses[:, 1, 0], poses[:, 0, 1] = np.sin(angles), -np.sin(angles)
+    still = np.eye(4)[None].repeat(2, 0)
+    still[1, :3, 3] = poses[1, :3, 3] = (0, 0, 1)
+    metric = "relative-pose AUC@30 (RRA/RTA)"
+    entry = {"outputs": dict.fromkeys(("auc10", "racc6", "racc8", "auc30", "auc0", "aucx"))}
+    found = CASES[metric]({"pred_w2c": poses, "gt_w2c": still}, {}, entry)
+    assert float(found["r_err"][0]) == pytest.approx(7.5) and float(found["t_err"][0]) == pytest.approx(0, abs=1e-6)
+    assert float(found["auc10"]) == pytest.approx(3 / 10) and float(found["auc30"]) == pytest.approx(23 / 30)
+    assert (float(found["racc6"]), float(found["racc8"])) == (0, 1)
+    assert "auc5" in found and not {"auc0", "aucx"} & set(found)

@@ -257,6 +257,8 @@ def test_what_nobody_computes_fails(depths) -> None:
         ({"in_gt": np.array(["a"])}, {}, "in_gt holds <U1, not numbers"),
         ({"in_gt": np.array([{}, None], dtype=object)}, {}, "cannot be read as arrays of numbers (Object arrays"),
         ({"out_abs_rel": None, "out_delta1": None}, {}, "no expected output"),
+        ({}, {"outputs": {"delta1": {"key": "out_abs_rel"}}}, "have one name or one key: delta1"),
+        ({}, {"outputs": {"a": {"key": "out_abs_rel"}, "abs_rel": {"key": "out_abs_rel"}}}, "one key: out_abs_rel"),
     ],
 )
 def test_cases_that_do_not_fit_say_so(depths, changes: Arrays, entry: dict[str, Any], words: str) -> None:
@@ -298,6 +300,7 @@ GOOD = {"name": "a", "file": "a.npz", "metric": PLAIN}
     [
         (None, "cannot be read"),
         ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
         ([], 'no list "fixtures"'),
         ({"set": "a"}, 'no list "fixtures"'),
         ({"fixtures": []}, 'no list "fixtures", or an empty one'),
@@ -339,5 +342,6 @@ def test_the_tool_exits_with_1_on_any_failure(depths, tmp_path: Path, monkeypatc
     assert "1 case: 0 passed, 1 failed" in capsys.readouterr().out
     assert [row["difference"] for row in json.loads(report.read_text())["outputs"]] == [None, None]
     assert "does not exist" in str(command(monkeypatch, str(tmp_path / "nowhere")))
+    assert "no directory of fixtures" in str(command(monkeypatch, str(tmp_path / "case" / "index.json")))
     depths()
     assert "cannot be written" in str(command(monkeypatch, str(tmp_path / "case"), "--json", str(tmp_path)))

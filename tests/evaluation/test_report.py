@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from unimo.errors import InputError
+from unimo.evaluation import outcome
 from unimo.evaluation.outcome import Evaluation, load_predictions, save_evaluation
 from unimo.evaluation.report import EVALUATIONS, run_evaluation
 from unimo.evaluation.request import ClipSource, check_source, check_target
@@ -78,6 +79,22 @@ def test_numbers_that_are_no_numbers_never_reach_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         save_evaluation(tmp_path / "run.json", small_evaluation(mpjpe_mm=float("nan")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_refuses_is_told_and_nothing_half_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, *_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(outcome, "write_video", full)
+    video = {"000000-seed0.mp4": np.zeros((3, 32, 32, 3), np.uint8)}
+    save_evaluation(tmp_path / "run.json", small_evaluation(a=1))
+    with pytest.raises(InputError, match="No space left on device"):
+        save_evaluation(tmp_path / "run.json", replace(small_evaluation(a=2), videos=video, fps=15))
+    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["predictions.npz", "run", "run.json"]
+    with pytest.raises(InputError, match="a folder for results is wanted, this is a file"):
+        check_target(tmp_path / "run.json" / "other.json")
 
 
 def test_a_folder_with_something_else_in_it_is_never_replaced(tmp_path: Path) -> None:

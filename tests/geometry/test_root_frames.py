@@ -12,7 +12,7 @@ import torch
 from unimo.geometry.root_frames import camera_to_gravity_view, world_to_camera_of_roots
 from unimo.motion.frames import transform_root
 
-FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "smplx_world_to_camera.npz"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "metrics" / "smplx_world_to_camera.npz"
 
 
 @pytest.fixture

@@ -272,3 +272,10 @@ def test_motions_that_are_too_short_or_of_other_joints_are_refused() -> None:
         geometric_features(standing(1))
     with pytest.raises(ValueError, match="55,3"):
         joints24(standing(2))
+
+
+@pytest.mark.parametrize("features", [kinetic_features, geometric_features])
+def test_a_form_or_a_frame_time_that_means_nothing_is_refused(dance, features) -> None:
+    for form, frame_time in (("strikt", None), ("fixed", 0.0), ("strict", -1 / 30)):
+        with pytest.raises(ValueError, match="frame time above 0"):
+            features(dance, form, frame_time)

@@ -25,7 +25,7 @@ from unimo.motion.frames import (
     world_to_camera,
 )
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "smplx_world_to_camera.npz"
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "metrics" / "smplx_world_to_camera.npz"
 
 
 def cameras(frames: int) -> np.ndarray:

@@ -52,6 +52,7 @@ def cluster(address: str) -> Iterator[Prepare]:
     except ImportError as error:
         raise MissingAssetError("Ray is not installed", None, 'pip install "unimo[scale]"') from error
     _check_address(address)
+    begun_here = not ray.is_initialized()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
@@ -63,7 +64,8 @@ def cluster(address: str) -> Iterator[Prepare]:
         reason = str(error).strip().splitlines()[-1]
         raise UniMoError(f"Ray stopped with an error ({reason})", address, _STOPPED) from error
     finally:
-        ray.shutdown()
+        if begun_here:  # a caller's own connection stays
+            ray.shutdown()
 
 
 def _check_address(address: str) -> None:

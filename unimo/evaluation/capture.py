@@ -6,7 +6,6 @@ In: clips of the bundle's length and a bundle. Out: an `Evaluation`, see docs/ev
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -19,14 +18,12 @@ from ar_model.sampling import Sampling
 from unimo.bundle import Bundle
 from unimo.data.clips import ClipSet
 from unimo.defaults import CAPTURE_SAMPLES
-from unimo.evaluation.baselines import baseline_errors, baseline_numbers
+from unimo.evaluation.baselines import baseline_errors, baseline_numbers, constant_pose_errors
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, repeated, true_parts
-from unimo.evaluation.constant_pose import ConstantPose, fit_constant_pose
 from unimo.evaluation.details import details
 from unimo.evaluation.entropy import watched
 from unimo.evaluation.outcome import Evaluation, predictions_of
 from unimo.evaluation.pose_errors import (
-    clip_joints,
     clip_pve_mm,
     joint_errors_mm,
     mpjpe_hips_mm,
@@ -35,12 +32,8 @@ from unimo.evaluation.pose_errors import (
 )
 from unimo.evaluation.summary import known_means, prefixed, ratios, summarize
 from unimo.evaluation.world_errors import clip_world_errors
-from unimo.motion.batches import canonical_features
-from unimo.motion.features import from_features
 from unimo.pipeline import UniMoPipeline
 from unimo.result import Progress, share_of
-
-log = logging.getLogger(__name__)
 
 
 class Captured(NamedTuple):
@@ -111,16 +104,15 @@ def evaluate_capture(
     }
     per_clip = by_seed(errors)
     one_sample = by_seed(pose_errors(decoded(captured.ids[::num_samples], 1), repeated_truth, body))
-    constant, fitted_to = _constant_pose(bundle, clips)
-    constant_errors = with_accel_per_second(_constant_errors(constant, clips, truth, bundle), clips.fps)
-    baselines = {"constant_pose": constant_errors, **baseline_errors(truth, clips, body)}
+    constant, fitted_to = constant_pose_errors(truth, clips, bundle)
+    baselines = {"constant_pose": constant, **baseline_errors(truth, clips, body)}
     numbers = {
         "clips": len(clips),
         "fps": clips.fps,
         **summarize(per_clip),
         **baseline_numbers(baselines),
         "constant_pose.fitted_to": fitted_to,
-        **ratios(per_clip, constant_errors, "constant_pose"),
+        **ratios(per_clip, constant, "constant_pose"),
         **prefixed("one_sample", one_sample),
         **{f"per_seed.{key}": known_means(value) for key, value in per_clip.items()},
         "num_samples": num_samples,
@@ -153,25 +145,3 @@ def capture_ids(
             rows.append(pipeline.capture_ids(repeated_ids, every, sampling, num_samples, report).cpu())
             meter.end_batch()
     return Captured(torch.cat(rows), meter.nats)
-
-
-def _constant_pose(bundle: Bundle, clips: ClipSet) -> tuple[ConstantPose, str]:
-    """The bundle's constant pose; without one, the constant that is best for these very clips."""
-    stored = bundle.info.training.get("constant_pose")
-    if stored is not None:
-        return ConstantPose.from_json(stored), "training clips"
-    log.warning("the bundle stores no constant pose: the baseline is fitted to the evaluated clips")
-    settings = bundle.settings
-    features = canonical_features(
-        clips.motions, clips.intrinsics, settings.side, settings.canonical_focal, settings.body
-    )
-    return fit_constant_pose(from_features(features)), "evaluated clips"
-
-
-def _constant_errors(constant: ConstantPose, clips: ClipSet, truth: Parts, bundle: Bundle) -> dict[str, Tensor]:
-    settings = bundle.settings
-    scale = torch.from_numpy(clips.intrinsics[:, 0, 0] / (settings.canonical_focal * settings.side)).float()
-    joints, body = clip_joints(truth, settings.body), settings.body
-    errors = constant.clip_errors(joints, truth["rotations"][:, :, 0], scale, body)
-    held = constant.parts_like(truth)
-    return errors | {"mpjpe_hips_mm": mpjpe_hips_mm(held, truth, body), "pve_mm": clip_pve_mm(held, truth, body)}

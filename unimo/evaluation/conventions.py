@@ -43,7 +43,8 @@ CONVENTIONS = {
     "first_frame_psnr_db": "first generated frame against the reference; it cannot be better than `tokenizer.`",
     "psnr_to_true_db": "generated against true video, all frames; `still_picture.` repeats the reference",
     "temporal_flickering": "VBench's: a still picture has 1",
-    "first_frame_pose": "baseline: the true pose, heading and place of frame 0 held; frame 0 counts, where it is right",
+    "first_frame_pose": "baseline: the true pose, heading and place of frame 0 held before the camera (in the world it "
+    "moves with a camera that does); frame 0 counts, where it is right",
     "previous_frame": "baseline: the truth one frame late",
     "constant_pose": "baseline: one pose for all frames of all clips, the best of the training clips for each error",
 }

@@ -6,7 +6,8 @@ reads clips reads these, kept in the user's cache, and what a report says of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,23 @@ from unimo.bundle import BundleSettings
 from unimo.evaluation.request import ClipSource, check_source
 
 Progress = Callable[[str, int, int], None]
+
+
+@contextmanager
+def made_by_one(place: Path) -> Iterator[None]:
+    """Holds a folder of the cache for this process: a second run waits here and then finds what the first has made.
+
+    The system lets go when a process ends, however that comes. Where files cannot be locked (Windows) nobody waits.
+    """
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / ".lock").open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):
+            pass
+        yield
 
 
 def clips_of(

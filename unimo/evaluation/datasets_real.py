@@ -20,14 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from unimo import __version__
 from unimo.assets import cache_dir
 from unimo.bundle import BundleSettings
 from unimo.data.importers import importer
 from unimo.data.importers.base import ImportedMotion, ImportOptions, Source, stretches
 from unimo.data.importers.bodies import at_pelvis, pelvis
+from unimo.data.importers.ledger import stamp_of
 from unimo.errors import InputError
-from unimo.evaluation.datasets import Progress
+from unimo.evaluation.datasets import Progress, made_by_one
 from unimo.evaluation.datasets_pictures import CentredSquare, ImageFolder, Pictures, VideoFile, find_images, write_clip
+from unimo.files import atomic_write
 from unimo.motion.motion import NUM_BETAS, Motion
 
 log = logging.getLogger(__name__)
@@ -101,25 +104,39 @@ def real_clips(
     known, reader = REAL[name], importer(name)
     source = next(path for path in (data / part for part in known.annotations) if path.exists())
     units = reader.find(source)
-    asked = {"data": str(data.resolve()), "count": count, "settings": _settings(settings)}
-    asked["stamps"] = [[unit.key, *_stamp(unit.path)] for unit in units]
+    asked = {"version": __version__, "data": str(data.resolve()), "count": count, "settings": _settings(settings)}
+    asked["stamps"] = [[unit.key, *stamp_of(unit.path)] for unit in units]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]
     folder = cache_dir() / "evaluation" / name / digest
     record = folder / "dataset.json"
     if not record.is_file():
-        windows, left_out = _windows(name, units, data, settings)
-        if not windows:
-            what = f"{name} has no window of {settings.frames} frames that can be used: {_reasons(left_out)}"
-            raise InputError(what, str(source), f"give a folder with {known.where}")
-        found = len(windows)
-        if count is not None:
-            windows = [windows[i] for i in np.unique(np.linspace(0, found - 1, min(count, found)).round().astype(int))]
-        about = {
-            "name": name, "truth": known.truth, "field_protocol_not_followed": known.field, "windows": found,
-            "left_out": dict(left_out),
-        }  # fmt: skip
-        _write(folder, windows, data, settings, about, progress)
+        with made_by_one(folder.parent):
+            if not record.is_file():  # another run may have made it meanwhile
+                windows, about = _chosen(name, units, source, data, settings, count)
+                _write(folder, windows, data, settings, about, progress)
     return folder, json.loads(record.read_text(encoding="utf-8"))
+
+
+def _chosen(
+    name: str, units: Sequence[Source], source: Path, data: Path, settings: BundleSettings, count: int | None
+) -> tuple[list[_Window], dict[str, Any]]:
+    """The windows that become clips, and the record of the set.
+
+    Raises:
+        InputError: there is none.
+    """
+    known, (windows, left_out) = REAL[name], _windows(name, units, data, settings)
+    if not windows:
+        what = f"{name} has no window of {settings.frames} frames that can be used: {_reasons(left_out)}"
+        raise InputError(what, str(source), f"give a folder with {known.where}")
+    about = {
+        "name": name, "truth": known.truth, "field_protocol_not_followed": known.field, "windows": len(windows),
+        "left_out": dict(left_out),
+    }  # fmt: skip
+    if count is not None:
+        rows = np.linspace(0, len(windows) - 1, min(count, len(windows))).round().astype(int)
+        windows = [windows[row] for row in np.unique(rows)]
+    return windows, about
 
 
 def _windows(
@@ -206,7 +223,8 @@ def _write(
         if progress:
             progress("reading pictures", index + 1, len(windows))
     (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    (folder / "dataset.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+    with atomic_write(folder / "dataset.json") as path:
+        path.write_text(json.dumps(about) + "\n", encoding="utf-8")
 
 
 def _pictures(place: ImportedMotion, data: Path) -> Pictures:
@@ -223,13 +241,6 @@ def _pictures(place: ImportedMotion, data: Path) -> Pictures:
 
 def _settings(settings: BundleSettings) -> list[Any]:
     return [settings.frames, settings.fps, settings.side, settings.body]
-
-
-def _stamp(path: Path) -> list[int]:
-    if not path.exists():
-        return []
-    state = path.stat()
-    return [state.st_size, state.st_mtime_ns]
 
 
 def _reasons(left_out: Counter[str]) -> str:

@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from unimo import __version__
 from unimo.assets import cache_dir
 from unimo.bundle import BundleSettings
 from unimo.data.clips import clip_folders
 from unimo.errors import InputError
 from unimo.evaluation import datasets_synthetic_val as definition
-from unimo.evaluation.datasets import Progress
+from unimo.evaluation.datasets import Progress, made_by_one
 from unimo.motion.library import MotionLibrary, NamedMotion
 from unimo.motion.npz import load_motion
 from unimo.synth.engine import generate_clips, library_digest
@@ -28,6 +30,7 @@ from unimo.synth.scene import SceneConfig
 
 log = logging.getLogger(__name__)
 
+_MANIFEST = "manifest.jsonl"
 _WHERE = (
     "the CMU Graphics Lab Motion Capture Database (mocap.cs.cmu.edu, free for all uses), subjects "
     f"{' '.join(definition.SUBJECTS)}, as BVH of the CMU skeleton at 30 frames/s (docs/data.md): --data cmu_val.zip; "
@@ -51,17 +54,13 @@ def synthetic_val(
         InputError: no motion capture, or none of the definition's motions in it.
         MissingAssetError: no renderer.
     """
-    config = SceneConfig(side=settings.side, frames=settings.frames, fps=settings.fps, body=settings.body)
     place = cache_dir() / "evaluation" / "synthetic-val" / _label(settings)
-    if mocap is None:
-        folder = _made_before(place)
-    else:
-        library = _library(mocap, workers, progress)
-        folder = place / library_digest(library)[:12]
-        drawn = None if progress is None else (lambda done, total: progress("rendering clips", done, total))
-        generate_clips(library, definition.CLIPS, definition.FIRST_SEED, folder, config, workers, drawn)
-    digest = clips_digest(folder, definition.CLIPS)
     wanted = definition.SHA256.get((settings.frames, float(settings.fps), settings.side, settings.body))
+    if mocap is None:
+        folder = _made_before(place, wanted)
+    else:
+        folder = _made_now(place, _library(mocap, workers, progress), settings, workers, progress)
+    digest = clips_digest(folder, definition.CLIPS)
     about = {
         "name": "synthetic-val",
         "first_seed": definition.FIRST_SEED,
@@ -103,17 +102,40 @@ def _label(settings: BundleSettings) -> str:
     return f"{settings.frames}x{settings.fps:g}fps-{settings.side}px-{settings.body}"
 
 
-def _made_before(place: Path) -> Path:
-    """The set that an earlier run has left in the cache.
+def _made_now(
+    place: Path, library: list[NamedMotion], settings: BundleSettings, workers: int, progress: Progress | None
+) -> Path:
+    """The set of these motions, rendered where the cache does not hold it whole."""
+    config = SceneConfig(side=settings.side, frames=settings.frames, fps=settings.fps, body=settings.body)
+    asked = [__version__, definition.FIRST_SEED, asdict(config), library_digest(library)]
+    folder = place / hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+    drawn = None if progress is None else (lambda done, total: progress("rendering clips", done, total))
+    if not _is_whole(folder):
+        with made_by_one(place):
+            if not _is_whole(folder):  # another run may have made it meanwhile
+                generate_clips(library, definition.CLIPS, definition.FIRST_SEED, folder, config, workers, drawn)
+    return folder
+
+
+def _made_before(place: Path, wanted: str | None) -> Path:
+    """The latest set that earlier runs have left in the cache, the defined one (its hash is `wanted`) before others.
 
     Raises:
         InputError: there is none, or only an unfinished one.
     """
-    for folder in sorted(place.glob("*")):
-        manifest = folder / "manifest.jsonl"
-        if manifest.is_file() and len(manifest.read_text().splitlines()) == definition.CLIPS:
-            return folder
+    whole = sorted(
+        filter(_is_whole, place.glob("*")), key=lambda folder: (folder / _MANIFEST).stat().st_mtime_ns, reverse=True
+    )
+    defined = (folder for folder in whole if clips_digest(folder, definition.CLIPS) == wanted)
+    if found := next(defined, None) or next(iter(whole), None):
+        return found
     raise InputError("synthetic-val is made from motion capture, which is not here", str(place), f"get {_WHERE}")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder holds all clips: their list is written last."""
+    manifest = folder / _MANIFEST
+    return manifest.is_file() and len(manifest.read_text().splitlines()) == definition.CLIPS
 
 
 def _library(mocap: Path, workers: int, progress: Progress | None) -> list[NamedMotion]:

@@ -24,8 +24,13 @@ Case = Callable[[Arrays, dict[str, Any], dict[str, Any]], Arrays]
 
 
 def tensors(inputs: Arrays) -> dict[str, Tensor]:
-    """The inputs as tensors of the same types."""
-    return {key: torch.from_numpy(np.array(value)) for key, value in inputs.items()}
+    """The inputs as tensors of the same types; half precision, too coarse to compute in, becomes single."""
+
+    def native(value: np.ndarray) -> np.ndarray:
+        own = value.dtype.newbyteorder("=")
+        return np.array(value, dtype=np.promote_types(own, np.float32) if own.kind == "f" else own)
+
+    return {key: torch.from_numpy(native(value)) for key, value in inputs.items()}
 
 
 def arrays(outputs: Mapping[str, Tensor | np.ndarray | float]) -> Arrays:

@@ -5,6 +5,7 @@ The contract is that of `fixture_cases_body`.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from unimo.geometry.alignment import apply_similarity, umeyama
 from unimo.metrics import camera_poses, depth, matting, normals, optical_flow, tracks, vbench
 from unimo.metrics.flicker import temporal_flickering
 
-_AUC_LIMITS_DEG, _ACCURACY_DEG = (30, 15, 5, 3), 5
+# degrees stand in the names; these are computed also where the index does not describe its outputs
+_POSE_SCORES = ("auc30", "auc15", "auc5", "auc3", "racc5", "tacc5")
 
 
 def aligned_depth(inputs: Arrays, params: dict[str, Any], case: dict[str, Any]) -> Arrays:
@@ -24,11 +26,24 @@ def aligned_depth(inputs: Arrays, params: dict[str, Any], case: dict[str, Any]) 
         raise ValueError(f"this project scores depth, not {params['domain']!r}")
     data = tensors(inputs)
     target, largest = data["gt_depth"], params["dataset_max_depth"]
-    nearest = params.get("depth_clip", [depth.NEAREST_M])[0]
+    nearest = _least_valid_depth(params.get("valid"))
     least = params.get("disp_clip_min", depth.LEAST_DISPARITY)
+    low, high = params.get("depth_clip", (nearest, largest))
+    if not nearest <= low < high <= largest:
+        raise ValueError(f"depth_clip {low:g} to {high:g} lies outside the valid depths, {nearest:g} to {largest:g}")
     ours, scale, shift = depth.align_disparity(data["pred_disparity"], target, largest, nearest, least)
-    found = _depth_scores(ours, target, depth.valid_depth(target, largest, nearest))
+    found = _depth_scores(ours.clamp(low, high), target, depth.valid_depth(target, largest, nearest))
     return arrays({**found, "scale": scale, "shift": shift})
+
+
+def _least_valid_depth(rule: str | None) -> float:
+    """The number of "NUMBER < gt < max_depth"."""
+    if rule is None:
+        return depth.NEAREST_M
+    least, _, rest = rule.partition(" < ")
+    if rest != "gt < max_depth":
+        raise ValueError(f"this project's valid depths are those with NUMBER < gt < max_depth, not {rule!r}")
+    return float(least)
 
 
 def plain_depth(inputs: Arrays, params: dict[str, Any], case: dict[str, Any]) -> Arrays:
@@ -85,14 +100,17 @@ def matte_errors(inputs: Arrays, params: dict[str, Any], case: dict[str, Any]) -
 
 
 def pose_errors(inputs: Arrays, params: dict[str, Any], case: dict[str, Any]) -> Arrays:
-    """Relative poses of all pairs, and AUC at several limits."""
+    """Relative poses of all pairs, and AUC and accuracies at the limits that the names of the outputs say."""
     data = tensors(inputs)
     rotation, translation = camera_poses.relative_pose_errors_deg(data["pred_w2c"], data["gt_w2c"])
-    auc = {f"auc{limit}": camera_poses.pose_auc(rotation, translation, limit) for limit in _AUC_LIMITS_DEG}
-    both = {"r": rotation, "t": translation}
-    errors = {f"{key}_err": value for key, value in both.items()}
-    accuracy = {f"{key}acc{_ACCURACY_DEG}": (value < _ACCURACY_DEG).double().mean() for key, value in both.items()}
-    return arrays({**errors, **auc, **accuracy})
+    found = {"r_err": rotation, "t_err": translation}
+    named = (re.fullmatch(r"(auc|racc|tacc)([1-9]\d*)", name) for name in (*_POSE_SCORES, *case["outputs"]))
+    for name, kind, limit in ((match[0], match[1], int(match[2])) for match in named if match):
+        if kind == "auc":
+            found[name] = camera_poses.pose_auc(rotation, translation, limit)
+        else:
+            found[name] = (found[f"{kind[0]}_err"] < limit).double().mean()
+    return arrays(found)
 
 
 def aligned_points(inputs: Arrays, params: dict[str, Any], case: dict[str, Any]) -> Arrays:

@@ -63,10 +63,11 @@ def read_index(directory: Path) -> list[Entry]:
     """
     path = directory / INDEX
     if not directory.is_dir():
-        raise InputError("the directory of fixtures does not exist", str(directory), f"a directory with {INDEX}")
+        what = "this is no directory of fixtures" if directory.exists() else "the directory of fixtures does not exist"
+        raise InputError(what, str(directory), f"a directory with {INDEX}")
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"the index of the fixtures cannot be read ({error})", str(path), _FIX) from error
     fixtures = index.get("fixtures") if isinstance(index, dict) else None
     if not isinstance(fixtures, list) or not fixtures:
@@ -98,16 +99,20 @@ def read_arrays(directory: Path, entry: Entry) -> tuple[dict[str, np.ndarray], d
         what = f"the file of the case cannot be read as arrays of numbers ({error})"
         raise InputError(what, str(path), _FIX) from error
     _check_arrays(arrays, entry, path)
-    inputs, outputs = (_named(arrays, entry, group, prefix) for group, prefix in _GROUPS)
+    inputs, outputs = (_named(arrays, entry, group, prefix, path) for group, prefix in _GROUPS)
     if not outputs:
         raise InputError("the case has no expected output (out_*)", str(path), _FIX)
     return inputs, outputs
 
 
-def _named(arrays: dict[str, np.ndarray], entry: Entry, group: str, prefix: str) -> dict[str, np.ndarray]:
-    described = {_key(prefix, name, value): name for name, value in entry.raw[group].items()}
-    keys = [key for key in arrays if key.startswith(prefix) or key in described]
-    return {described.get(key, key.removeprefix(prefix)): arrays[key] for key in keys}
+def _named(arrays: dict[str, np.ndarray], entry: Entry, group: str, prefix: str, path: Path) -> dict[str, np.ndarray]:
+    names = [(name, _key(prefix, name, value)) for name, value in entry.raw[group].items()]
+    described = {key for _, key in names}
+    names += [(key.removeprefix(prefix), key) for key in arrays if key.startswith(prefix) and key not in described]
+    twice = sorted({name for pair in zip(*names, strict=True) for name in pair if pair.count(name) > 1})
+    if twice:  # one of the two would not be looked at
+        raise InputError(f"several of the case's {group} have one name or one key: {', '.join(twice)}", str(path), _FIX)
+    return {name: arrays[key] for name, key in names}
 
 
 def _key(prefix: str, name: str, described: Any) -> str:

@@ -1,7 +1,8 @@
 """Whether generated clips are plausible: the reference's person, as much movement as the data, video and motion agree.
 
 In: clips whose first frames are the reference pictures, and a bundle. Out: an `Evaluation`, see docs/evaluation.md.
-Clip and seed give what `unimo generate --seed` gives for that picture; all are decoded in batches.
+Clip and seed give what `unimo generate --seed` gives for that picture (but for the noise of a diffusion decoder, which
+here is another for every clip); all are decoded in batches.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def evaluate_generate(
     to_true = {"mpjpe_to_true_mm": pose_errors(made.parts, repeated(truth, len(seeds)), body)["mpjpe_mm"]}
     held = pose_errors(first_frame_pose(truth), truth, body)
     baselines["first_frame_pose"] = {"mpjpe_to_true_mm": held["mpjpe_mm"]}
-    colors = _color_numbers(clips, made, joints, true_joints)
+    colors = color_differences(clips, made, joints, true_joints)
     consistency = _consistency(pipeline, made, clips.intrinsics, seeds, batch_size, progress)
     per_clip: dict[str, np.ndarray | Tensor] = {
         **measures,
@@ -183,7 +184,7 @@ def generate_clips(
             for first_row in range(0, len(visual), 8):
                 part = slice(first_row, first_row + 8)
                 # another noise for every clip, or errors of one draw would stand in all of them
-                drawn_by = [start * copies + number + 1_000_003 * seed for number, seed in enumerate(rows)][part]
+                drawn_by = [start + number // copies + 1_000_003 * seed for number, seed in enumerate(rows)][part]
                 frames.append(pipeline.draw(visual[part], drawn_by, decoding))
             own.append(pipeline.visual_tokenizer.decode(first)[:, 0])
             ids.append(motion.cpu())
@@ -192,7 +193,7 @@ def generate_clips(
     return Generated(np.concatenate(frames), parts, np.concatenate(own), meter.nats)
 
 
-def _color_numbers(clips: ClipSet, made: Generated, joints: Tensor, true_joints: Tensor) -> dict[str, np.ndarray]:
+def color_differences(clips: ClipSet, made: Generated, joints: Tensor, true_joints: Tensor) -> dict[str, np.ndarray]:
     """How far colours at the joints are from those at the reference's joints, 0-255.
 
     Returns:

@@ -94,8 +94,8 @@ def published(kind: str) -> str:
         '<aside class="paper" aria-labelledby="paper"><h2 id="paper">Published by the paper</h2>'
         '<p class="badge">Not the same data. Not comparable with the numbers above.</p>'
         "<p>The paper measured a larger model on real video (300 clips of Human4DiT-Video, DNA-Rendering, 3DPW, "
-        "RICH and BEDLAM) with the motion that GVHMR extracts as truth, with its own joint set and frame rate. The "
-        f"rows are here to be looked up, not to be ranked against.</p>{boxes}</aside>"
+        "RICH and BEDLAM) with the motion that GVHMR extracts as truth (in table 11 the data sets' own), with its own "
+        f"joint set and frame rate. The rows are here to be looked up, not to be ranked against.</p>{boxes}</aside>"
     )
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from unimo.errors import InputError, UniMoError, counted
-from unimo.evaluation import fixture_cases_motion, fixture_cases_pictures
+from unimo.evaluation import fixture_cases_body, fixture_cases_features, fixture_cases_pictures
 from unimo.evaluation.fixture_cases_body import Arrays, Case
 from unimo.evaluation.fixture_index import Entry, is_mistake, read_arrays, read_index
 from unimo.files import atomic_write, writing_into
 
 PASS, FAIL, MUST_DIFFER, UNSPECIFIED = "pass", "FAIL", "must differ", "unspecified"
-CASES: dict[str, Case] = {**fixture_cases_motion.CASES, **fixture_cases_pictures.CASES}
+CASES: dict[str, Case] = {**fixture_cases_body.CASES, **fixture_cases_features.CASES, **fixture_cases_pictures.CASES}
 """Metric of the index → case: (inputs, params, entry of the index) → outputs by name."""
 
 

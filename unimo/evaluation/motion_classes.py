@@ -1,8 +1,8 @@
 """What kind of motion a clip shows, told from the true motion alone, so that every data set has the same classes.
 
-In: true parts in camera axes, the camera's path and the frame rate. Out: one name a clip. Speeds are means over the
-clip, in the world where the camera's path is known (else in the camera's axes):
-the pelvis's, horizontally, and the joints' about the pelvis.
+In: true joints in the world (where the camera's path is not known, those before a camera taken for level and still) and
+the frame rate. Out: one name a clip. Speeds are means over the clip: the pelvis's, horizontally, and the joints' about
+the pelvis.
 """
 
 from __future__ import annotations

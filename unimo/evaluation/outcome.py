@@ -22,7 +22,7 @@ from unimo.errors import InputError
 from unimo.evaluation.clip_motions import Parts
 from unimo.evaluation.request import PREDICTIONS, check_target
 from unimo.evaluation.summary import Numbers
-from unimo.files import atomic_write
+from unimo.files import atomic_write, writing_into
 from unimo.geometry.rotations import matrix_to_axis_angle
 from unimo.media.video_writer import write_video
 from unimo.result import AI_METADATA
@@ -73,25 +73,34 @@ def save_evaluation(path: str | Path, evaluation: Evaluation) -> list[Path]:
         The report and the folder.
 
     Raises:
-        InputError: see `check_target`.
+        InputError: see `check_target`; the disk refuses, and nothing is left of the attempt.
         ValueError: a number is NaN or infinite.
     """
     path = check_target(path)
     text = json.dumps(evaluation.numbers, indent=2, allow_nan=False) + "\n"
     folder = path.with_suffix("")
     part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    with (part / PREDICTIONS).open("wb") as file:
+    with writing_into(folder.parent):
+        try:
+            _write_folder(part, evaluation)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [path, folder]
+
+
+def _write_folder(folder: Path, evaluation: Evaluation) -> None:
+    """Predictions and videos; what a killed run has left there goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with (folder / PREDICTIONS).open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **evaluation.predictions)
     for name, frames in evaluation.videos.items():
-        write_video(part / name, frames, evaluation.fps, AI_METADATA)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(part, folder)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return [path, folder]
+        write_video(folder / name, frames, evaluation.fps, AI_METADATA)
 
 
 def load_predictions(folder: str | Path) -> dict[str, Tensor]:

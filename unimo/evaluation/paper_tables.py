@@ -1,7 +1,8 @@
 """The results that the UniMo paper printed, as printed: for the report, beside ours and apart from them.
 
 They are not comparable with ours: other data (300 clips of Human4DiT-Video, DNA-Rendering, 3DPW, RICH and BEDLAM, with
-GVHMR's motion as truth), another size, frame rate and joint set. Table 4 is a configuration and is left out.
+GVHMR's motion as truth; in table 11 the data sets' own), another size, frame rate and joint set. Table 4 is a
+configuration and is left out.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ TABLES = (
         s=1/36, B=1024 | 30.8471 23.0493 44.2118 3.7807 138.01M 86.13%
         s=1/54, B=512  | 11.8932 7.7327 17.878 2.9688 155.71M 99.80%
     """), "Codebook use is the share of codes seen in 100 samples together: more tokens a frame see more codes. "
-          "Twice the codes cost 14.88 M parameters, far more than the codes themselves."),
+          "512 instead of 256 codes cost 14.88 M parameters, far more than the codes themselves."),
     PaperTable(6, "Motion tokenizer, forms of rotation", MOTION, _rows("""
         rotation matrix | 12.3837 6.2096 11.4083 2.5396
         axis-angle      | 13.4334 6.0989 16.2724 3.0279

@@ -87,6 +87,7 @@ def run_evaluation(
         evaluate = evaluate_capture if kind == "capture" else evaluate_generate
         evaluation = evaluate(clips, weights, range(seeds), dtype=dtype, **options)
     numbers = evaluation.numbers | (vbench_numbers(evaluation, dimensions) if dimensions else {})
+    conventions = conventions_of(numbers)
     if dataset["name"] in REAL_SETS:
         numbers = under_own_names(numbers, settings.body)
     header = {
@@ -98,7 +99,7 @@ def run_evaluation(
         "seeds": [] if kind == "tokenizer" else list(range(seeds)),
         "device": device,
         "dtype": dtype or "float32",
-        "conventions": conventions_of(numbers),
+        "conventions": conventions,
         **machine(),
         "clips_seconds": round(clips_ready - started, 2),
         "wall_seconds": round(time.perf_counter() - started, 2),

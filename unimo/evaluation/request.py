@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unimo.errors import InputError
+from unimo.files import check_folder
 
 DATASETS = ("synthetic-val", "3dpw", "rich", "human4dit")
 PREDICTIONS = "predictions.npz"
@@ -53,7 +54,8 @@ def check_target(path: str | Path) -> Path:
     """The path of a report, once it is sure that its folder may be written.
 
     Raises:
-        InputError: it does not end in .json, is a folder, or the folder of its name holds what no evaluation wrote.
+        InputError: it does not end in .json, is a folder, the folder of its name holds what no evaluation wrote, or
+            nothing can be written there.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -65,4 +67,5 @@ def check_target(path: str | Path) -> Path:
     if not ours:
         what = "predictions go into the folder of the report's name, which holds something else"
         raise InputError(what, str(folder), "another --json")
+    check_folder(path.parent)
     return path

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ar_model.sampling import Sampling
@@ -20,12 +19,10 @@ from unimo.defaults import CAPTURE_SAMPLES
 from unimo.errors import InputError
 from unimo.evaluation.capture import capture_ids
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, repeated, true_parts
-from unimo.evaluation.generate import Generated, generate_clips
+from unimo.evaluation.generate import Generated, color_differences, generate_clips
 from unimo.evaluation.pose_errors import clip_joints, pose_errors
 from unimo.evaluation.summary import Numbers, prefixed, summarize
-from unimo.geometry.cameras import project
 from unimo.metrics.pose import joint_speed_m_per_s
-from unimo.metrics.video import colors_at
 from unimo.pipeline import UniMoPipeline
 from unimo.result import Progress
 
@@ -79,7 +76,7 @@ def evaluate_rerank(
     flat = {
         "chooser.mpjpe_mm": chooser["mpjpe_mm"],
         **{f"judge.{key}": judge[key] for key in ("mpjpe_mm", "pa_mpjpe_mm", "root_orientation_deg")},
-        "joint_color_difference_8bit": _color_difference(clips, made, joints),
+        "joint_color_difference_8bit": color_differences(clips, made, joints, clip_joints(truth, body))["own"],
         "mpjpe_to_true_mm": pose_errors(made.parts, repeated(truth, num_samples), body)["mpjpe_mm"],
         "joint_speed_m_per_s": joint_speed_m_per_s(joints, clips.fps).mean(1),
     }
@@ -126,20 +123,3 @@ def _capture_errors(
     cameras = clips.intrinsics.repeat(len(made.frames) // len(clips), axis=0)
     captured: Parts = decoded_parts(pipeline.motion_tokenizer, ids, cameras, num_samples=CAPTURE_SAMPLES)
     return pose_errors(captured, made.parts, pipeline.settings.body)
-
-
-def _color_difference(clips: ClipSet, made: Generated, joints: Tensor) -> np.ndarray:
-    """(N · samples,) mean difference (0-255) of the colours at the generated joints in the generated frames from those
-    at the true joints of the reference picture; joints outside a picture do not count, NaN where none is inside."""
-    copies, body = len(made.frames) // len(clips), clips.body
-    cameras = torch.from_numpy(clips.intrinsics).float()[:, None, None]
-    points = project(joints, cameras.repeat_interleave(copies, dim=0)).numpy()
-    true = project(clip_joints(true_parts(clips), body), cameras).numpy()
-    differences = []
-    for index, frames in enumerate(made.frames):
-        own = index // copies
-        reference = colors_at(np.asarray(clips.frames[own][:1]), true[own][:1])
-        difference = np.abs(colors_at(frames, points[index]) - reference)
-        known = np.isfinite(difference)
-        differences.append(float(difference[known].mean()) if known.any() else float("nan"))
-    return np.array(differences)

@@ -155,8 +155,6 @@ def results_tables(results: Mapping[str, Any]) -> str:
         f"Measured {results['date']} on {place['cores']} cores of {place['cpu']} (load {place['load_average']}).",
         "Square brackets: 95 % bootstrap interval over clips. Goals are the project's own; ✗ marks one that is missed.",
     ]
-    if results.get("clips_made_with"):
-        lines.append(f"Clips: `{results['clips_made_with']}`")
     for kind in EVALUATIONS:
         lines += ["", *_section(kind, results[kind])]
     if results.get("probe"):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from unimo.bundle import DECODERS, DIFFUSION_PARTS, Bundle
 from unimo.data.clips import ClipSet
-from unimo.evaluation.baselines import baseline_errors, baseline_numbers
+from unimo.evaluation.baselines import baseline_errors, baseline_numbers, constant_pose_errors
 from unimo.evaluation.clip_motions import Parts, check_clips, decoded_parts, true_parts
 from unimo.evaluation.details import details
 from unimo.evaluation.outcome import Evaluation, predictions_of
@@ -63,7 +63,8 @@ def evaluate_tokenizer(
 
     Returns:
         The numbers of docs/evaluation.md, "Tokenizers". Motion: errors, `root_drift_mm` (at the clip's end, the first
-        frame's offset taken off), `codebook_use`, `codebook_perplexity`, `first_frame_pose.*`, `previous_frame.*`.
+        frame's offset taken off), `codebook_use`, `codebook_perplexity`, `constant_pose.*`, `first_frame_pose.*`,
+        `previous_frame.*`.
         Pictures: `PictureScores` of the direct decoder (means over clips), of the coarse copy (`downsampled_16x.*`)
         and, where the bundle has them, of the diffusion decoder (`diffusion.*`)
         and of the continuous tokenizer (`continuous.*`); `gain_over_downsampled_16x_in_mask_db`,
@@ -78,7 +79,9 @@ def evaluate_tokenizer(
     truth, body = true_parts(clips), bundle.settings.body
     ids = _motion_ids(pipeline, clips, batch_size)
     motions = decoded_parts(pipeline.motion_tokenizer, ids, clips.intrinsics, batch_size)
-    errors, baselines = _motion_errors(motions, truth, clips, body), baseline_errors(truth, clips, body)
+    errors = _motion_errors(motions, truth, clips, body)
+    constant, fitted_to = constant_pose_errors(truth, clips, bundle)
+    baselines = {"constant_pose": constant, **baseline_errors(truth, clips, body)}
     codes = pipeline.motion_tokenizer.model.config.codebook_size
     diffusion = "diffusion" in decoders and DIFFUSION_PARTS <= bundle.info.components.keys()
     sampling = (steps, guidance) if diffusion else None
@@ -90,6 +93,7 @@ def evaluate_tokenizer(
         "fps": clips.fps,
         **summarize(errors),
         **baseline_numbers(baselines),
+        "constant_pose.fitted_to": fitted_to,
         "codebook_use": codebook_use(ids, codes),
         "codebook_perplexity": codebook_perplexity(ids, codes),
         **pictures,

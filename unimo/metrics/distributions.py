@@ -20,8 +20,12 @@ STD_EPS = 1e-10
 
 
 def constant_features(reference: Tensor, eps: float = STD_EPS) -> Tensor:
-    """Which columns of (N, D) do not vary: (D,) bool, standard deviation at most `eps`."""
-    return reference.double().std(dim=0, correction=0) <= eps
+    """Which columns of (N, D) do not vary: (D,) bool, standard deviation at most `eps` or a millionth of the mean.
+
+    The second is rounding: features of float32 joints that are constant in truth differ by as much.
+    """
+    values = reference.double()
+    return values.std(dim=0, correction=0) <= (1e-6 * values.mean(dim=0).abs()).clamp_min(eps)
 
 
 def z_scores(features: Tensor, reference: Tensor, eps: float = STD_EPS, drop_constant: bool = False) -> Tensor:
@@ -29,7 +33,7 @@ def z_scores(features: Tensor, reference: Tensor, eps: float = STD_EPS, drop_con
 
     A column that is constant in the true set but not here is divided by `eps` alone: the field's code does so, and FID
     then reaches 1e16. It is done with a warning; `drop_constant` leaves such columns out of the result instead, which
-    must be said beside the number. A distance of exactly 0 in all other columns is unchanged by it.
+    must be said beside the number.
 
     Args:
         features: (N, D).

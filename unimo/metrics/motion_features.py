@@ -10,7 +10,7 @@ repairs them. Numbers of the two never compare.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from unimo.body.names import ALL_JOINT_NAMES, JOINT_NAMES
 from unimo.metrics.geometric_tests import BodyLengths, geometric_tests
 
 Form = Literal["strict", "fixed"]
+FORMS: tuple[Form, ...] = get_args(Form)
 BODY_LENGTHS = BodyLengths(humerus=0.2568381092115207, shoulders=0.39084835854945527, hips=0.11924706586886204)
 """Of the mean body that the thresholds are multiples of, in metres, whatever the size of the person."""
 WINDOW = 2
@@ -77,11 +78,11 @@ def kinetic_features(
         (..., 3 J) float64.
 
     Raises:
-        ValueError: fewer than three frames.
+        ValueError: fewer than three frames, another form, or a frame time that is not above 0.
     """
     if joints.dim() < 3 or joints.shape[-3] < 3:
         raise ValueError(f"need (...,T,J,3) joints of at least three frames, got {tuple(joints.shape)}")
-    dt = frame_time or (_STRICT_KINETIC_S if form == "strict" else _FIXED_S)
+    dt = _frame_time(form, frame_time, _STRICT_KINETIC_S)
     positions = joints.double()
     steps = positions.diff(dim=-3)
     velocity = _window_means(steps, steps.shape[-3], window) / dt
@@ -92,6 +93,13 @@ def kinetic_features(
     horizontal = velocity[..., 0].square() + velocity[..., 2].square()
     parts = (horizontal, velocity[..., 1].square(), acceleration.norm(dim=-1))
     return torch.stack([part.mean(dim=-2) for part in parts], dim=-1).flatten(-2)
+
+
+def _frame_time(form: Form, given: float | None, strict: float) -> float:
+    """Seconds a frame: those given, or the field's constant for the form."""
+    if form not in FORMS or (given is not None and not given > 0):
+        raise ValueError(f"need one of {', '.join(FORMS)} and a frame time above 0, got {form!r} and {given}")
+    return given if given is not None else strict if form == "strict" else _FIXED_S
 
 
 def _window_means(values: Tensor, rows: int, radius: int) -> Tensor:
@@ -128,10 +136,10 @@ def geometric_features(
         (..., 32) float64, 0..1.
 
     Raises:
-        ValueError: fewer than two frames, or not 24 joints.
+        ValueError: fewer than two frames, not 24 joints, another form, or a frame time that is not above 0.
     """
     if joints.dim() < 3 or joints.shape[-2:] != (24, 3) or joints.shape[-3] < 2:
         raise ValueError(f"need (...,T,24,3) joints of at least two frames, got {tuple(joints.shape)}")
-    dt = frame_time or (_STRICT_GEOMETRIC_S if form == "strict" else _FIXED_S)
+    dt = _frame_time(form, frame_time, _STRICT_GEOMETRIC_S)
     holds = geometric_tests(joints.double(), dt, lengths, watch_fourth=form == "fixed")
     return holds.double().mean(dim=-2)

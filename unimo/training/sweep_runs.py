@@ -46,6 +46,7 @@ def load_run(folder: Path) -> TrainedRun:
             meta = handle.metadata()
             state = {key.removeprefix(head): handle.get_tensor(key) for key in handle.keys() if key.startswith(head)}
         model.load_state_dict(state)
-    except (SafetensorError, OSError, RuntimeError) as error:
+        step, minutes = json.loads(meta["step"]), json.loads(meta["elapsed"]) / 60
+    except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"cannot use the checkpoint: {error}", str(saved[-1]), "train this run again") from error
-    return TrainedRun(model.eval(), config.data.tasks, json.loads(meta["step"]), json.loads(meta["elapsed"]) / 60)
+    return TrainedRun(model.eval(), config.data.tasks, step, minutes)
