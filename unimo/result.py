@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from unimo import __version__
 from unimo.errors import InputError
 from unimo.media.source import FrameSource
 from unimo.media.video import write_video
@@ -35,7 +36,7 @@ EXPORTS = ("bvh", "glb")
 AI_METADATA = {"comment": "AI-generated", "description": "AI-generated with UniMo"}
 SMALLEST_VIEW, LARGEST_PANEL = 384, 640
 """Pixels of the longer side: smaller frames are enlarged to be drawn on; panels of side_by_side.mp4 stay within."""
-VERSIONS_OF = ("unimo", "torch", "numpy", "diffusers", "smplx", "av", "pyrender")
+VERSIONS_OF = ("torch", "numpy", "diffusers", "smplx", "av", "pyrender")
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, steps done and steps in all."""
 
@@ -161,7 +162,7 @@ class Result:
                 **(motion.extras or {}),
             },
             "files": list(names),
-            "versions": {name: _version(name) for name in VERSIONS_OF},
+            "versions": {"unimo": __version__, **{name: metadata.version(name) for name in VERSIONS_OF}},
         }
 
 
@@ -247,10 +248,3 @@ def _resized(frame: np.ndarray, height: int, width: int) -> np.ndarray:
     if frame.shape[:2] == (height, width):
         return frame
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"

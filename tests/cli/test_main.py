@@ -117,6 +117,7 @@ def test_a_folder_with_a_broken_video_goes_on_and_reports(inputs: Path, tmp_path
         (("synth", "--output", "{in}/s", "--motion-blur", 2), "--motion-blur must be 0 to 1 of the time between"),
         (("evaluate", "capture", "--clips", "{in}", "--json", "{in}"), "--json names a folder; a file is wanted"),
         (("evaluate", "capture", "--clips", "{in}", "--dataset", "3dpw"), "--clips and --dataset exclude each other"),
+        (("evaluate", "capture", "--clips", "{in}", "--quiet"), "--quiet without --json would show nothing"),
         (("evaluate", "generate", "--dataset", "rich", "--data", "{in}/none"), "there is no such file or folder"),
         (
             ("train", "ar", "--mocap", "{in}/none", "--validation-mocap", "{in}"),

@@ -157,6 +157,10 @@ def test_generate_numbers_are_complete_and_the_first_frame_is_the_tokenizers(cli
     json.dumps(numbers, allow_nan=False)
     assert numbers["first_frame_psnr_db"] == pytest.approx(numbers["tokenizer.first_frame_psnr_db"], abs=0.05)
     assert numbers["joint_speed_m_per_s"] > 0 and numbers["consistency.mpjpe_mm"] > 0
+    for key in ("joint_speed_m_per_s", "consistency.mpjpe_mm", "joint_color_difference_8bit"):
+        assert np.mean(numbers[f"per_seed.{key}"]) == pytest.approx(numbers[key])
+    speeds = [numbers["per_clip"][f"{name}joint_speed_m_per_s"] for name in ("", "data.")]
+    assert numbers["ratio_to_data.joint_speed"] == pytest.approx(np.sum(speeds[0]) / np.sum(speeds[1]))
 
 
 def test_the_noise_of_a_clips_video_is_its_own_and_depends_on_no_other_seed_or_batch(

@@ -95,8 +95,8 @@ def test_numbers_stand_with_interval_seeds_and_baseline(page: str) -> None:
     row = re.search(r'<tr><th scope="row">MPJPE, mm.*?</tr>', page)
     assert row is not None
     cells = [text_of(cell) for cell in re.findall(r"<td>(.*?)</td>", row[0])]
-    assert cells[0] == "73.1" and re.fullmatch(r"\[4\d\.\d, (9\d\.\d|10\d)\]", cells[1])
-    assert cells[2] == "72.1 to 74.1 (2)" and cells[3] == "200"
+    assert cells[:2] == ["73.1", "200"] and re.fullmatch(r"\[4\d\.\d, (9\d\.\d|10\d)\]", cells[2])
+    assert cells[3] == "72.1 to 74.1 (2)"
     assert "<dt><code>mpjpe_mm</code></dt><dd>pelvis at the origin</dd>" in page
 
 
@@ -218,7 +218,8 @@ def test_two_runs_are_compared_clip_by_clip(folder: Path) -> None:
 def test_runs_of_other_clips_are_not_subtracted(folder: Path, changed: Callable[..., Path]) -> None:
     other = changed(lambda report: report["header"]["clips"].update(sha256="cd" * 32))
     page = evaluation_report(load_runs([folder / "old.json", other]), worst=1)
-    assert "Other clips than those of old, no differences: run." in notes_of(page)
+    (why,) = (note for note in notes_of(page) if note.startswith("No differences to old"))
+    assert why.endswith("the clips' hash differs (run). Run both on the same clips with the same --count.")
     assert "better</span>" not in page and "Differences:" not in page
     assert any("run: no strips; the clips are not those that were measured" in note for note in notes_of(page))
     assert page.count("<img ") > 0
@@ -231,7 +232,7 @@ def test_what_is_in_a_file_cannot_become_markup(changed: Callable[..., Path]) ->
         report["header"]["bundle"]["name"] = report["header"]["command"] = evil
         report["per_clip"]["clip"][2] = report["per_clip"]["motion_class"][0] = evil
         report["header"]["conventions"] = {evil: evil}
-        report[f"{evil}_mm"] = report[f"interval95.{evil}_mm"] = [1, 2]
+        report[f"{evil}_mm"], report[f"interval95.{evil}_mm"] = 1.5, [1, 2]
         report["by_joint_mm"] = {evil: 3.0}
 
     page = evaluation_report(load_runs([changed(edit)]), worst=1)
@@ -244,7 +245,10 @@ def test_what_is_in_a_file_cannot_become_markup(changed: Callable[..., Path]) ->
     [
         (lambda r: r["header"]["clips"].update(folder="/nowhere/clips"), "there is no such folder of clips"),
         (lambda r: (r["header"]["clips"].pop("folder"), r["header"].update(command="unimo")), "names no folder"),
-        (lambda r: r["header"]["clips"].update(sha256=None), "their hash differs"),
+        (lambda r: r["header"]["clips"].update(sha256=None), "no hash of its clips"),
+        (lambda r: (r["header"]["clips"].clear(), r["header"]["clips"].update(count=8)), "no hash of its clips"),
+        (lambda r: r["per_clip"].update({key: [None] * COUNT for key in r["per_clip"] if "_" in key[-4:]}),
+         "no clip has a number by which"),
         (lambda r: r["per_clip"]["clip"].reverse(), "their hash differs"),
     ],
 )
@@ -262,16 +266,40 @@ def test_an_older_file_makes_a_smaller_page(changed: Callable[..., Path]) -> Non
         report["header"].pop("conventions")
 
     page = evaluation_report(load_runs([changed(edit)]))
-    missing = "Not in the run files: errors by joint, motion classes, errors by frame, entropy of the tokens."
+    missing = "No numbers in the run files for errors by joint, motion classes, errors by frame, entropy of the tokens."
     assert missing in notes_of(page)
     assert any("tells no errors of single clips" in note for note in notes_of(page))
+    assert "MPJPE 73.1 mm" in text_of(page[: page.index("<nav")]) and "older versions" in notes_of(page)[-1]
     assert "73.1" in page and "<img" not in page and "All clips of" not in page
 
 
-def test_a_header_with_nothing_in_it_is_enough(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"header": {"evaluation": "tokenizer"}, "mpjpe_mm": 3.5}')
-    page = evaluation_report(load_runs([tmp_path / "run.json"]))
-    assert "unknown bundle" in page and "<b>3.50</b>" in page
+def test_few_clips_are_no_findings(changed: Callable[..., Path], folder: Path) -> None:
+    def edit(report: dict[str, Any]) -> None:
+        report["strict.fid_k"], report["interval95.strict.fid_k"] = 12.5, [1, 2]
+        report["per_clip"] = {key: values[:4] for key, values in report["per_clip"].items()}
+
+    run = changed(edit)
+    page = evaluation_report(load_runs([run]), worst=0)
+    assert "<b>12.5</b> <span>few clips: biased</span>" in page
+    assert "No rank correlation: fewer than 8 clips" in page
+    assert 'class="span' not in page  # two clips of a class have no interval
+    assert "<figcaption>No interval below 5 clips.</figcaption>" in page
+    beside = evaluation_report(load_runs([folder / "old.json", run]), worst=0)
+    assert "4 clips: too few to tell" in beside and "Differences: run" not in beside
+    many = changed_count(run, 30)
+    assert "biased</span>" not in evaluation_report(load_runs([many]), worst=0)
+
+
+def changed_count(run: Path, clips: int) -> Path:
+    """The run again, said to be of so many clips."""
+    run.write_text(json.dumps({**json.loads(run.read_text()), "clips": clips}))
+    return run
+
+
+def test_all_clips_are_not_called_the_worst(folder: Path, page: str) -> None:
+    whole = evaluation_report(load_runs([folder / "old.json"]), worst=COUNT)
+    assert "<h3>All clips, worst first</h3>" in whole and "<h3>Worst</h3>" not in whole
+    assert "<h3>Worst</h3>" in page
 
 
 def test_predictions_that_are_missing_or_broken_are_told(changed: Callable[..., Path]) -> None:
@@ -298,35 +326,12 @@ def test_panels_are_small_where_there_are_many() -> None:
     assert panel_side(9, 3, 10_000) == panel_side(9, 3, MOST_FRAMES)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("no json", "not JSON"),
-        ("[1, 2]", "no run of unimo evaluate"),
-        ('{"header": {"evaluation": "dance"}}', "no run of unimo evaluate"),
-        ('{"capture": {}, "generate": {}}', "collects several evaluations"),
-        ('{"header": {"evaluation": "capture"}, "per_clip": {"clip": ["a"], "mpjpe_mm": [1, 2]}}', "2 values for 1"),
-        ('{"header": {"evaluation": "capture"}, "per_clip": {"clip": ["a"], "mpjpe_mm": ["b"]}}', "not a number"),
-        ('{"header": {"evaluation": "capture"}, "per_clip": {"clip": "a"}}', "per_clip.clip is not a list"),
-        ('{"header": {"evaluation": "capture"}, "by_time_mm": {"a": 1}}', "by_time_mm is not a list"),
-        (b"\xff\xfe\x00", "not JSON"),
-        (None, "there is no such run"),
-    ],
-)
-def test_files_that_are_no_runs_are_refused(content: str | bytes | None, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    if content is not None:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(InputError, match=message) as caught:
-        write_evaluation_report([path], tmp_path / "page.html")
-    assert "run.json" in str(caught.value) and not (tmp_path / "page.html").exists()
-
-
 def test_runs_that_do_not_belong_together_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="different evaluations, capture and generate"):
         load_runs([folder / "old.json", folder / "made.json"])
-    with pytest.raises(InputError, match="given twice"):
+    with pytest.raises(InputError, match="given twice") as twice:
         load_runs([folder / "old.json", folder / ".." / folder.name / "old.json"])
+    assert twice.value.fix == "give each file once"
     with pytest.raises(InputError, match="this is a folder"):
         load_runs([folder])
     with pytest.raises(InputError, match="no run is given"):
@@ -348,8 +353,33 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert code(str(page)) == 2 and "--overwrite" in capsys.readouterr().err
     assert page.stat().st_mtime_ns == before
     assert code(str(tmp_path)) == 2 and "names a folder" in capsys.readouterr().err
-    assert code(str(tmp_path / "not" / "there.html")) == 2
-    assert "the folder of --html is not there" in capsys.readouterr().err and not (tmp_path / "not").exists()
+    assert code(str(tmp_path / "not" / "there.html"), "--worst", "0") == 0
+    assert (tmp_path / "not" / "there.html").read_text() == page.read_text()
+    assert code(str(page / "below.html")) == 2 and "this is a file" in " ".join(capsys.readouterr().err.split())
     assert code(str(page), "--worst", "0", "--overwrite", "--quiet") == 0 and capsys.readouterr().out == ""
     assert page.stat().st_mtime_ns > before
     assert len(MPJPE) == COUNT
+
+
+def test_a_page_never_replaces_what_it_reads(folder: Path, changed: Callable[..., Path], tmp_path: Path) -> None:
+    run = changed(lambda report: None)
+    before = run.read_bytes()
+    odd = tmp_path / "odd.html"
+    odd.write_bytes(before)
+    (tmp_path / "link.html").symlink_to(run)
+    (tmp_path / "hard.html").hardlink_to(run)
+    refused = {
+        run: "a run that is read", run.parent / "run" / ".." / "run.json": "a run that is read",
+        tmp_path / "link.html": "a run that is read", tmp_path / "hard.html": "a run that is read",
+        odd: "a run that is read", tmp_path / "run" / "page.html": "predictions of a run",
+        tmp_path / "run" / "new" / "page.html": "predictions of a run", tmp_path / "n.txt": "end in .html",
+        tmp_path / "n": "end in .html",
+    }  # fmt: skip
+    for place, why in refused.items():
+        with pytest.raises(InputError, match=why):
+            write_evaluation_report([folder / "old.json", run, odd], place, worst=0)
+    with pytest.raises(SystemExit) as caught:
+        main.run(["evaluate", "report", str(run), "--html", str(run), "--overwrite"])
+    assert caught.value.code == 2 and run.read_bytes() == odd.read_bytes() == before
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["predictions.npz"]
+    assert write_evaluation_report([run], tmp_path / "p" / "page.HTM", worst=0).is_file()

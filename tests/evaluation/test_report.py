@@ -61,9 +61,13 @@ def test_a_folder_becomes_a_report_and_predictions(kind: str, folder: Path, tmp_
         assert read_video(tmp_path / "run" / videos[0]).shape == (9, 32, 32, 3)
 
 
+HEADER = {"evaluation": "capture"}
+
+
 def small_evaluation(**numbers: float) -> Evaluation:
     arrays = {"body_pose": (2, 1, 9, 21, 3), "global_orient": (2, 1, 9, 3), "betas": (2, 1, 10), "transl": (2, 1, 9, 3)}
-    return Evaluation(numbers, {key: np.zeros(shape, np.float32) for key, shape in arrays.items()})
+    predictions = {key: np.zeros(shape, np.float32) for key, shape in arrays.items()}
+    return Evaluation({"header": HEADER, **numbers}, predictions)
 
 
 def test_a_second_run_replaces_the_first_and_leaves_nothing_of_it(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_a_second_run_replaces_the_first_and_leaves_nothing_of_it(tmp_path: Path
     save_evaluation(tmp_path / "run.json", replace(small_evaluation(a=1), videos=video, fps=15))
     assert (tmp_path / "run" / "000000-seed0.mp4").is_file()
     save_evaluation(tmp_path / "run.json", small_evaluation(a=2))
-    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 2}
+    assert json.loads((tmp_path / "run.json").read_text()) == {"header": HEADER, "a": 2}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["predictions.npz", "run", "run.json"]
 
 
@@ -91,7 +95,7 @@ def test_a_disk_that_refuses_is_told_and_nothing_half_is_left(tmp_path: Path, mo
     save_evaluation(tmp_path / "run.json", small_evaluation(a=1))
     with pytest.raises(InputError, match="No space left on device"):
         save_evaluation(tmp_path / "run.json", replace(small_evaluation(a=2), videos=video, fps=15))
-    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
+    assert json.loads((tmp_path / "run.json").read_text()) == {"header": HEADER, "a": 1}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["predictions.npz", "run", "run.json"]
     with pytest.raises(InputError, match="a folder for results is wanted, this is a file"):
         check_target(tmp_path / "run.json" / "other.json")
@@ -102,6 +106,18 @@ def test_a_folder_with_something_else_in_it_is_never_replaced(tmp_path: Path) ->
     (tmp_path / "docs" / "page.md").write_text("mine")
     with pytest.raises(InputError, match="holds something else"):
         check_target(tmp_path / "docs.json")
+    (tmp_path / "docs" / "predictions.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="holds something else"):
+        check_target(tmp_path / "docs.json")
+    (tmp_path / "docs" / "page.md").unlink()
+    (tmp_path / "docs" / "000000-seed0.mp4").write_bytes(b"")
+    check_target(tmp_path / "docs.json")
+    for text in ('{"name": "package"}', "[]", "no JSON"):
+        (tmp_path / "docs.json").write_text(text)
+        with pytest.raises(InputError, match="no evaluation's report"):
+            check_target(tmp_path / "docs.json")
+    (tmp_path / "docs.json").write_text('{"header": {"evaluation": "capture"}}')
+    check_target(tmp_path / "docs.json")
     with pytest.raises(InputError, match=r"must end in \.json"):
         check_target(tmp_path / "report")
     with pytest.raises(InputError, match="names a folder"):

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 
 from unimo.cli import common as c
 from unimo.cli.evaluate_report import report
+from unimo.errors import InputError
 
 app = typer.Typer(help="Measure a bundle on clips with known answers.", no_args_is_help=True)
 app.command()(report)
@@ -118,6 +120,8 @@ def _evaluate(
     check_source(source)
     if json:
         check_target(json)
+    elif quiet:
+        raise InputError("--quiet without --json would show nothing", None, "--json report.json")
 
     from unimo.evaluation.outcome import save_evaluation
     from unimo.evaluation.report import run_evaluation
@@ -132,9 +136,15 @@ def _evaluate(
         )
     written = save_evaluation(json, evaluation) if json else []
     if not quiet:
-        table = Table("measure", "value")
-        for key, value in evaluation.numbers.items():
-            if isinstance(value, int | float):
-                table.add_row(key, f"{value:.4g}")
-        c.out.print(table)
+        _print(evaluation.numbers)
     c.report_files(written, quiet)
+
+
+def _print(numbers: dict[str, Any]) -> None:
+    """Measures with their intervals; what they mean stands in the report's header and in docs/evaluation.md."""
+    table = Table("measure", "value", "95 % interval", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for key, value in numbers.items():
+        if isinstance(value, int | float):
+            interval = numbers.get(f"interval95.{key}")
+            table.add_row(key, f"{value:.4g}", "[{:.4g}, {:.4g}]".format(*interval) if interval else "")
+    c.out.print(table)

@@ -13,27 +13,18 @@ from unimo.errors import InputError
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Files that --json wrote; the first is compared with.")],
-    html: Annotated[Path, typer.Option("--html", help="The page to write.")],
+    html: Annotated[Path, typer.Option("--html", help="The page to write; ends in .html.")],
     worst: Annotated[int, typer.Option("--worst", min=0, help="So many of the worst clips are shown.")] = 6,
     overwrite: c.OverwriteOption = False,
     quiet: c.QuietOption = False,
 ) -> None:
     """Numbers with intervals, where the errors are, and the worst clips to look at, on one page."""
     c.set_up_logging(quiet)
-    check_page(html, overwrite)
 
-    from unimo.evaluation.html_page import write_evaluation_report
+    from unimo.evaluation.html_page import check_page, write_evaluation_report
 
+    if check_page(html, runs).exists() and not overwrite:
+        raise InputError("there is a file of this name already", str(html), "--overwrite, or another --html")
     with c.progress_bars(quiet) as progress:
         written = write_evaluation_report(runs, html, worst, progress)
     c.report_files([written], quiet)
-
-
-def check_page(html: Path, overwrite: bool) -> None:
-    """Raises InputError unless the page may be written there."""
-    if html.is_dir():
-        raise InputError("--html names a folder; a file is wanted", str(html), f"--html {html / 'report.html'}")
-    if not html.absolute().parent.is_dir():
-        raise InputError("the folder of --html is not there", str(html.absolute().parent), "make it, or another --html")
-    if html.exists() and not overwrite:
-        raise InputError("there is a file of this name already", str(html), "--overwrite, or another --html")

@@ -40,8 +40,16 @@ CONVENTIONS = {
     "strict.fid_g": "AIST++ geometric features as published (frame time 1/120); else as kinetic",
     "fixed.fid_k": "the same features repaired, in true units of the clips' rate",
     "fixed.fid_g": "the same features repaired, in true units of the clips' rate",
+    "strict.diversity_k": "mean distance of all pairs of the same z-scored features; above the true clips' is no merit",
+    "strict.diversity_g": "mean distance of all pairs of the same z-scored features; above the true clips' is no merit",
+    "fixed.diversity_k": "as strict.diversity_k, of the repaired features",
+    "fixed.diversity_g": "as strict.diversity_g, of the repaired features",
+    "joint_speed_m_per_s": f"{_JOINTS} in the camera, mean over joints and frames; `data.` is that of the true clips",
+    "joint_color_difference_8bit": "colours at the joints, in all frames, against those at the reference's joints; "
+    "`data.` of true clips, `other_person.` against another clip's reference",
     "first_frame_psnr_db": "first generated frame against the reference; it cannot be better than `tokenizer.`",
     "psnr_to_true_db": "generated against true video, all frames; `still_picture.` repeats the reference",
+    "ssim_to_true": "generated against true video, all frames; `still_picture.` repeats the reference",
     "temporal_flickering": "VBench's: a still picture has 1",
     "first_frame_pose": "baseline: the true pose, heading and place of frame 0 held before the camera (in the world it "
     "moves with a camera that does); frame 0 counts, where it is right",

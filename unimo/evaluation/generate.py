@@ -28,7 +28,7 @@ from unimo.evaluation.entropy import watched
 from unimo.evaluation.motion_distributions import distribution_numbers
 from unimo.evaluation.outcome import Evaluation, predictions_of
 from unimo.evaluation.pose_errors import clip_joints, joint_errors_mm, pose_errors
-from unimo.evaluation.summary import Numbers, prefixed, ratios, summarize
+from unimo.evaluation.summary import Numbers, known_means, prefixed, ratios, summarize
 from unimo.geometry.cameras import project
 from unimo.metrics.flicker import temporal_flickering
 from unimo.metrics.pose import joint_speed_m_per_s
@@ -73,8 +73,8 @@ def evaluate_generate(
         clips, bundle, seeds, batch_size, device, dtype, temperature, top_p, progress: as `evaluate_capture` takes them.
 
     Returns:
-        The numbers of docs/evaluation.md, "Generate", with `interval95.*`, `clips`, `fps`, `decode_seconds`,
-        `per_clip`, and `by_joint_mm` and `by_time_mm` of `consistency.mpjpe_mm`; the motions and videos.
+        The numbers of docs/evaluation.md, "Generate", with `interval95.*`, `per_seed.*`, `clips`, `fps`,
+        `decode_seconds`, `per_clip`, and `by_joint_mm` and `by_time_mm` of `consistency.mpjpe_mm`; motions and videos.
 
     Raises:
         InputError: the clips are not of the bundle's length, rate or size.
@@ -112,10 +112,11 @@ def evaluate_generate(
         **summarize(per_clip),
         **{key: value for name, each in baselines.items() for key, value in prefixed(name, each).items()},
         **ratios(speed, data_speed, "data"),
+        **{f"per_seed.{key}": known_means(value) for key, value in per_clip.items()},
         **distribution_numbers(clips, truth, made.parts, body),
         "consistency.num_samples": CAPTURE_SAMPLES,
         "decode_seconds": seconds,
-        **details(clips, truth, per_clip, {}, consistency.errors, body),
+        **details(clips, truth, per_clip, {"data": data_speed}, consistency.errors, body),
     }
     names = [f"{name}-seed{seed}.mp4" for name in clips.names for seed in seeds]
     videos = dict(zip(names, made.frames, strict=True))

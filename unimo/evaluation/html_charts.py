@@ -10,7 +10,7 @@ import numpy as np
 from unimo.body.names import JOINT_NAMES, PARENTS
 from unimo.evaluation.html_measures import digits, measure
 from unimo.evaluation.html_runs import Run
-from unimo.evaluation.html_statistics import Estimate, mean_of, rank_correlation
+from unimo.evaluation.html_statistics import FEWEST_FOR_INTERVAL, Estimate, mean_of, rank_correlation
 from unimo.evaluation.html_svg import COLOURS, WIDTH, Board, Scale, scale_for
 
 # a standing person seen from the front, its left hand at the right of the picture
@@ -64,7 +64,7 @@ def by_joint_bars(runs: Sequence[Run]) -> str:
 
 
 def by_class(runs: Sequence[Run], key: str) -> str:
-    """Mean of each motion class with its 95 % interval over clips."""
+    """Mean of each motion class, from five clips on with its 95 % interval over them."""
     told = [run for run in runs if run.classes and key in run.per_clip]
     found: dict[str, dict[int, Estimate]] = {}
     for run in told:
@@ -74,7 +74,8 @@ def by_class(runs: Sequence[Run], key: str) -> str:
             if estimate:
                 found.setdefault(name, {})[runs.index(run)] = estimate
     order = sorted(found, key=lambda name: -max(one.value for one in found[name].values()))
-    ends = [end for estimates in found.values() for one in estimates.values() for end in one.interval]
+    ends = [end for estimates in found.values() for one in estimates.values()
+            for end in (one.interval if one.enough else (one.value,))]  # fmt: skip
     labels = [f"{name} ({max(one.count for one in found[name].values())})" for name in order]
     title = f"{measure(key).text} by motion class: " + ", ".join(
         f"{name} {digits(next(iter(found[name].values())).value)}" for name in order
@@ -83,11 +84,14 @@ def by_class(runs: Sequence[Run], key: str) -> str:
     for place, name in enumerate(order):
         for step, (index, one) in enumerate(found[name].items()):
             y = board.y(place) + 9 * (step - (len(found[name]) - 1) / 2)
-            board.line(board.x(one.low), y, board.x(one.high), y, f"span run{index % COLOURS}")
+            if one.enough:
+                board.line(board.x(one.low), y, board.x(one.high), y, f"span run{index % COLOURS}")
             board.mark(board.x(one.value), y, index, 4.5,
                        f"{runs[index].label}, {name}: {digits(one.value)}, {one.count} clips")  # fmt: skip
     board.x_axis(f"{measure(key).label}, {measure(key).unit}: mean and 95 % interval")
-    return board.svg()
+    some = any(not one.enough for estimates in found.values() for one in estimates.values())
+    about = f"<figcaption>No interval below {FEWEST_FOR_INTERVAL} clips.</figcaption>" if some else ""
+    return board.svg() + about
 
 
 def by_time(runs: Sequence[Run], fps: float | None) -> str:

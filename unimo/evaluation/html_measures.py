@@ -87,6 +87,12 @@ def words(name: str) -> str:
     return name.replace("_", " ").replace("16x", "16×")
 
 
+def is_measure(key: str) -> bool:
+    """Whether a key must hold a number: it is known, or ends in a unit."""
+    last = key.rpartition(".")[2]
+    return last in _COUNTS or _stem(last) in _NAMES or _stem(last) != last
+
+
 def result_rows(report: Mapping[str, Any]) -> list[Row]:
     """The measures of a run, with what stands beside each; kinds that belong together follow each other."""
     order = {name: place for place, name in enumerate(_NAMES)}

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
+from unimo.errors import InputError
 from unimo.evaluation import html_charts as charts
 from unimo.evaluation import html_tables as tables
 from unimo.evaluation.html_measures import digits, measure
 from unimo.evaluation.html_runs import Run, load_runs
 from unimo.evaluation.html_script import SCRIPT, STYLE
 from unimo.evaluation.html_statistics import Estimate
-from unimo.evaluation.html_strips import ranking_key, strip_sections
-from unimo.files import atomic_write
+from unimo.evaluation.html_strips import RANKED_BY, ranking_key, strip_sections
+from unimo.files import atomic_write, check_folder, writing_into
 from unimo.result import Progress
 
 WORST = 6
+_PAGE = "--html report.html"
 _TITLES = {"tokenizer": "the tokenizers", "capture": "capture", "generate": "generation"}
 _ABOUT = {
     "tokenizer": "What is lost between motion or frames and the same read back from their tokens.",
@@ -45,12 +49,36 @@ def write_evaluation_report(
         progress: see `Progress`.
 
     Raises:
-        InputError: see `load_runs`.
+        InputError: see `check_page` and `load_runs`; the disk refuses.
     """
+    target = check_page(html, runs)
     page = evaluation_report(load_runs(runs), worst, progress)
-    with atomic_write(html) as path:
+    with writing_into(target.parent), atomic_write(target) as path:
         path.write_text(page, encoding="utf-8")
-    return Path(html)
+    return target
+
+
+def check_page(html: str | Path, runs: Sequence[str | Path]) -> Path:
+    """Where the page may be written; a missing folder is made later.
+
+    Raises:
+        InputError: it is a folder, has another suffix than .html or .htm, would replace a run or lie among its
+            predictions, or its folder cannot be written into.
+    """
+    target = Path(html).expanduser()
+    if target.is_dir():
+        raise InputError("--html names a folder; a file is wanted", str(target), f"--html {target / 'report.html'}")
+    for run in (Path(run).expanduser() for run in runs):
+        if target.resolve() == run.resolve() or (target.exists() and run.exists() and target.samefile(run)):
+            raise InputError("--html names a run that is read; the page would replace it", str(target), _PAGE)
+        folder = run.with_suffix("").resolve()
+        if run.suffix and folder in target.resolve().parents:
+            what = "--html lies in the predictions of a run, which its next evaluation replaces"
+            raise InputError(what, str(target), _PAGE)
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError("the page's name must end in .html or .htm", str(target), _PAGE)
+    check_folder(target.parent)
+    return target
 
 
 def evaluation_report(runs: Sequence[Run], worst: int = WORST, progress: Progress | None = None) -> str:
@@ -75,15 +103,15 @@ def evaluation_report(runs: Sequence[Run], worst: int = WORST, progress: Progres
 
 
 def _summary(run: Run) -> str:
-    """The number by which clips are ranked, in a sentence."""
-    rows = {row.key: row for row in tables.result_rows(run.report)}
-    first = rows.get(ranking_key(run) or "") or next(iter(rows.values()), None)
-    if first is None or first.value is None:
+    """The model's own main measure in a sentence, or nothing; a baseline's number never stands here."""
+    rows = {row.key: row for row in tables.result_rows(run.report) if row.value is not None}
+    first = next((rows[key] for key in RANKED_BY if key in rows), None)
+    if first is None:
         return ""
     about = measure(first.key)
     interval = f" (95 % interval {digits(first.interval[0])} to {digits(first.interval[1])})" if first.interval else ""
-    clips = run.report.get("clips", "?")
-    return escape(f"{run.label}: {about.label} {digits(first.value)} {about.unit}{interval} over {clips} clips.")
+    clips = "" if run.clips_count is None else f" over {run.clips_count} clips"
+    return escape(f"{run.label}: {about.label} {digits(first.value)} {about.unit}{interval}{clips}.")
 
 
 def _results(runs: Sequence[Run]) -> str:
@@ -91,11 +119,20 @@ def _results(runs: Sequence[Run]) -> str:
     if len(runs) > 1:
         parts += [tables.comparison(runs), _comparison_note(runs), *_difference_charts(runs)]
     parts += [tables.results(run) for run in runs]
-    about = (
-        "Intervals are of the mean, by 2,000 bootstrap draws over clips. ↓ less is better, ↑ more is better. "
-        "Columns to the right: dumb estimates and other ways to the same, over the same clips; ÷: quotient of means."
-    )
-    return "".join(parts) + f"<p>{about}</p>" + _folded(runs)
+    return "".join(parts) + f"<p>{_legend(runs)}</p>" + _folded(runs)
+
+
+def _legend(runs: Sequence[Run]) -> str:
+    """What the columns of the results are, of those that are there."""
+    rows = [row for run in runs for row in tables.result_rows(run.report)]
+    beside = [interval for row in rows for _, interval in row.beside.values()]
+    told = ["↓ less is better, ↑ more is better."]
+    if any([row.interval for row in rows]) or any(beside):
+        told.append("Intervals are of the mean, by 2,000 bootstrap draws over clips.")
+    if beside:
+        told.append("Further columns: dumb estimates and other ways to the same, over the same clips; "
+                    "÷: quotient of means.")  # fmt: skip
+    return " ".join(told)
 
 
 def _folded(runs: Sequence[Run]) -> str:
@@ -104,12 +141,19 @@ def _folded(runs: Sequence[Run]) -> str:
 
 def _comparison_note(runs: Sequence[Run]) -> str:
     """Why a difference is shown or is not."""
-    apart = [run for run in runs[1:] if run.clips_sha256 is None or run.clips_sha256 != runs[0].clips_sha256]
+    unknown = [run for run in runs if run.clips_sha256 is None]
+    if unknown:
+        names = escape(", ".join(run.label for run in unknown))
+        return f'<p class="note">No differences: no hash of the clips in the run file of {names}.</p>'
+    apart = [run for run in runs[1:] if run.clips_sha256 != runs[0].clips_sha256]
     if apart:
         names = escape(", ".join(run.label for run in apart))
-        return f'<p class="note">Other clips than those of {escape(runs[0].label)}, no differences: {names}.</p>'
-    if not all(run.per_clip for run in runs):
-        return '<p class="note">No differences: a run file of an older version tells nothing of single clips.</p>'
+        return (
+            f'<p class="note">No differences to {escape(runs[0].label)}: the clips\' hash differs ({names}). '
+            "Run both on the same clips with the same --count.</p>"
+        )
+    if not all(run.names for run in runs):
+        return '<p class="note">No differences: a run file tells nothing of single clips.</p>'
     return (
         "<p>Differences are means over the clips that both runs have, with the 95 % interval of 2,000 bootstrap draws "
         "of clips in pairs. Several measures are looked at: now and then an interval misses 0 by chance.</p>"
@@ -128,7 +172,7 @@ def _difference_charts(runs: Sequence[Run]) -> list[str]:
 def _charts(runs: Sequence[Run]) -> str:
     figures: dict[str, str] = {}
     notes = []
-    if any(run.by_joint for run in runs):
+    if any(np.isfinite([*run.by_joint.values()]).any() for run in runs):
         if len(runs) > 1:
             figures["By joint"] = charts.by_joint_bars(runs)
         for run in (run for run in runs if run.by_joint):
@@ -140,27 +184,31 @@ def _charts(runs: Sequence[Run]) -> str:
         figures["By motion class"] = charts.by_class(runs, key)
     else:
         notes.append("motion classes")
-    if any(len(run.by_time) for run in runs):
+    if any(np.isfinite(run.by_time).any() for run in runs):
         figures["By time"] = charts.by_time(runs, runs[0].fps)
     else:
         notes.append("errors by frame")
-    told = [run for run in runs if key and {key, "entropy_nats"} <= run.per_clip.keys()]
+    told = [run for run in runs if key and all(_known(run, name) for name in (key, "entropy_nats"))]
     for run in told:
         drawn, found = charts.calibration(run, runs.index(run), key or "")
         name = "Calibration: is an unsure model wrong?" + (f" {run.label}" if len(runs) > 1 else "")
         figures[name] = drawn + _correlation_words(found)
     if not told and runs[0].kind != "tokenizer":
         notes.append("entropy of the tokens")
-    missing = f'<p class="note">Not in the run files: {", ".join(notes)}.</p>' if notes else ""
+    missing = f'<p class="note">No numbers in the run files for {", ".join(notes)}.</p>' if notes else ""
     marks = f'<div class="marks">{charts.legend(runs)}</div>' if len(runs) > 1 else ""
     if runs[0].kind == "generate" and figures:
         missing += f"<p>{_CONSISTENCY}</p>"
     return missing + marks + _figures(figures)
 
 
+def _known(run: Run, key: str) -> bool:
+    return bool(np.isfinite(run.per_clip.get(key, np.empty(0))).any())
+
+
 def _correlation_words(found: Estimate | None) -> str:
     if found is None:
-        return "<figcaption>Too few clips for a rank correlation.</figcaption>"
+        return "<figcaption>No rank correlation: fewer than 8 clips, or all alike.</figcaption>"
     return (
         f"<figcaption>Rank correlation {found.value:.2f} [{found.low:.2f}, {found.high:.2f}] over "
         f"{found.count} clips: 1 if a clip of higher entropy always has the larger error, 0 if it tells "

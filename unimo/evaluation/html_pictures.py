@@ -97,6 +97,8 @@ def predicted_motion(run: Run, clip: str, truth: Motion) -> Motion:
     Raises:
         InputError: the run kept no predictions, or they do not fit the clip.
     """
+    if clip not in run.names:
+        raise InputError(f"{run.label} tells nothing of this clip", str(run.path))
     arrays, row = _predictions(run.folder), run.names.index(clip)
     shape = tuple(arrays["transl"].shape)
     if shape[0] != len(run.names) or shape[2] != len(truth):

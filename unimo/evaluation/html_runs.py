@@ -1,7 +1,7 @@
 """Run files of `unimo evaluate` for the report: JSON files in, checked `Run`s out, all of one evaluation.
 
 What an older file lacks (`per_clip`, `by_joint_mm`, `by_time_mm`, predictions) is empty here; what is there and is not
-what it should be is an error that names the file.
+what it should be is an error that names the file and the key.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from unimo.errors import InputError
+from unimo.evaluation.html_checks import MAKE, array_of, check_header, check_numbers, texts_of
 
 KINDS = ("tokenizer", "capture", "generate")
-_MAKE = "unimo evaluate capture --clips DIR --json RUN.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,12 @@ class Run:
         return part(self.header, "clips").get("sha256")
 
     @property
+    def clips_count(self) -> int | None:
+        """How many clips were measured, where it says so."""
+        count = self.report.get("clips", part(self.header, "clips").get("count"))
+        return int(count) if count is not None else len(self.names) or None
+
+    @property
     def bundle_name(self) -> str:
         return str(part(self.header, "bundle").get("name") or "unknown bundle")
 
@@ -95,10 +101,10 @@ def load_runs(paths: Sequence[str | Path]) -> list[Run]:
         InputError: no file, one that is missing, given twice, not JSON, not a run or damaged; runs of two evaluations.
     """
     if not paths:
-        raise InputError("no run is given", None, _MAKE)
+        raise InputError("no run is given", None, MAKE)
     places = [Path(path).expanduser() for path in paths]
     if len({place.resolve() for place in places}) < len(places):
-        raise InputError("a run is given twice", ", ".join(map(str, places)))
+        raise InputError("a run is given twice", ", ".join(map(str, places)), "give each file once")
     runs = [_load(place) for place in places]
     for run in runs:
         if run.kind != runs[0].kind:
@@ -121,49 +127,37 @@ def _load(path: Path) -> Run:
             what = "the file collects several evaluations; the report takes the file of one"
         else:
             what = "the file is JSON, but no run of unimo evaluate"
-        raise InputError(what, str(path), _MAKE)
+        raise InputError(what, str(path), MAKE)
+    check_header(header, path)
+    check_numbers(report, path)
     table = part(report, "per_clip")
-    names = [str(name) for name in _list(table.get("clip", []), "per_clip.clip", path)]
-    classes = [str(name) for name in _list(table.get("motion_class", []), "per_clip.motion_class", path)]
+    names = texts_of(table.get("clip", []), "per_clip.clip", path)
+    classes = texts_of(table.get("motion_class", []), "per_clip.motion_class", path)
     numbers = {
-        key: _array(values, f"per_clip.{key}", path)
+        key: array_of(values, f"per_clip.{key}", path)
         for key, values in table.items()
         if key not in ("clip", "motion_class")
     }
     for key, values in {"motion_class": classes, **numbers}.items():
         if len(values) != len(names) and (len(values) or key != "motion_class"):
-            raise InputError(f"per_clip.{key} has {len(values)} values for {len(names)} clips", str(path), _MAKE)
+            raise InputError(f"per_clip.{key} has {len(values)} values for {len(names)} clips", str(path), MAKE)
     joints = part(report, "by_joint_mm")
-    errors = _array(list(joints.values()), "by_joint_mm", path)
-    by_time = _array(report.get("by_time_mm") or [], "by_time_mm", path)
+    errors = array_of(list(joints.values()), "by_joint_mm", path)
+    by_time = array_of([] if (given := report.get("by_time_mm")) is None else given, "by_time_mm", path)
     return Run(path, path.stem, report, names, classes, numbers, dict(zip(joints, errors, strict=True)), by_time)
 
 
 def _read(path: Path) -> Any:
     if path.is_dir():
-        raise InputError("this is a folder; the JSON file of a run is wanted", str(path), _MAKE)
+        raise InputError("this is a folder; the JSON file of a run is wanted", str(path), MAKE)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError("there is no such run", str(path.absolute()), _MAKE) from error
+        raise InputError("there is no such run", str(path.absolute()), MAKE) from error
     except OSError as error:
         raise InputError(f"the run cannot be read ({error.strerror or error})", str(path)) from error
     except (ValueError, RecursionError) as error:
-        raise InputError("the file is not JSON; the file that --json wrote is wanted", str(path), _MAKE) from error
-
-
-def _list(values: Any, key: str, path: Path) -> list:
-    if not isinstance(values, list):
-        raise InputError(f"{key} is not a list", str(path), _MAKE)
-    return values
-
-
-def _array(values: Any, key: str, path: Path) -> np.ndarray:
-    """(N,) float64; null is NaN."""
-    entries = _list(values, key, path)
-    if any(value is not None and (isinstance(value, bool) or not isinstance(value, int | float)) for value in entries):
-        raise InputError(f"{key} holds something that is not a number", str(path), _MAKE)
-    return np.array([np.nan if value is None else value for value in entries], dtype=np.float64)
+        raise InputError("the file is not JSON; the file that --json wrote is wanted", str(path), MAKE) from error
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:

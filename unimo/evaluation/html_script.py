@@ -5,20 +5,25 @@ from __future__ import annotations
 from unimo.data.report_page import PAGE_STYLE
 
 STYLE = PAGE_STYLE + """
-:root { --run0: var(--mark); --run1: #c2571a; --run2: #2c7d4f; --run3: #8250b4; --warn: #8a5a00; --warnpaper: #fdf3dc; }
+:root { --run0: var(--mark); --run1: #c2571a; --run2: #2c7d4f; --run3: #8250b4;
+  --edge: #1d1f2140; --warn: #8a5a00; --warnpaper: #fdf3dc; }
 @media (prefers-color-scheme: dark) {
-  :root { --run1: #f0955a; --run2: #6cc592; --run3: #c39bea; --warn: #ecc46a; --warnpaper: #2b2415; }
+  :root { --run1: #f0955a; --run2: #6cc592; --run3: #c39bea; --edge: #e4e4e14d; --warn: #ecc46a; --warnpaper: #2b2415; }
 }
 h3 { margin: 18px 0 6px; } nav { margin: 12px 0; } nav a { margin-right: 14px; color: var(--mark); }
 a:focus-visible, button:focus-visible, input:focus-visible, .box:focus-visible, summary:focus-visible {
   outline: 2px solid var(--mark); outline-offset: 2px; }
-.box { overflow-x: auto; margin: 0 0 18px; }
+/* a shadow at an edge behind which there is more of the table: covers move with the table, shadows stay */
+.box { overflow-x: auto; margin: 0 0 18px; background:
+  linear-gradient(to left, var(--paper) 40%, transparent) 100% 0 / 48px 100% no-repeat local,
+  linear-gradient(to left, var(--edge), transparent) 100% 0 / 18px 100% no-repeat scroll; }
 table { font-variant-numeric: tabular-nums; font-size: 14px; }
 th { font-weight: 500; } thead th { color: var(--soft); font-size: 12px; vertical-align: bottom; white-space: nowrap; }
 td, th { border-bottom: 1px solid var(--line); padding: 3px 18px 3px 0; }
 td { white-space: nowrap; } tbody th { min-width: 110px; max-width: 330px; }
 tbody th { position: sticky; left: 0; background: var(--paper); } code { overflow-wrap: anywhere; }
 dt { margin-top: 6px; } dd { margin-left: 16px; color: var(--soft); }
+@media (max-width: 600px) { tbody th { max-width: 120px; } td, th { padding-right: 12px; } }
 .words td { white-space: normal; overflow-wrap: anywhere; min-width: 200px; }
 .better { color: var(--run2); } .worse { color: var(--run1); } td span { font-size: 12px; }
 svg text { font-size: 12px; fill: currentColor; }

@@ -11,6 +11,8 @@ from unimo.evaluation.html_runs import Run
 from unimo.metrics.statistics import bootstrap_interval
 
 DRAWS = 2000
+# of fewer clips an interval, or a correlation, says more of the draw than of the model
+FEWEST_FOR_INTERVAL, FEWEST_FOR_CORRELATION = 5, 8
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,11 @@ class Estimate:
     low: float
     high: float
     count: int
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are clips enough for the interval to be shown."""
+        return self.count >= FEWEST_FOR_INTERVAL
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -55,11 +62,11 @@ def paired_difference(first: Run, second: Run, key: str) -> Estimate | None:
 def rank_correlation(x: np.ndarray, y: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Estimate | None:
     """Spearman's rank correlation of two (N,), ties by their mean rank, with a percentile bootstrap interval.
 
-    Pairs with a value that is not finite are left out. None for fewer than three pairs or when one side is constant.
+    Pairs with a value that is not finite are left out. None for fewer than eight pairs or when one side is constant.
     """
     known = np.isfinite(x) & np.isfinite(y)
     x, y = x[known], y[known]
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if len(x) < FEWEST_FOR_CORRELATION or np.ptp(x) == 0 or np.ptp(y) == 0:
         return None
     rows = np.random.default_rng(seed).integers(len(x), size=(draws, len(x)))
     drawn = _correlation(rankdata(x[rows], axis=1), rankdata(y[rows], axis=1))

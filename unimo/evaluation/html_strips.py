@@ -60,7 +60,9 @@ def strip_sections(runs: Sequence[Run], worst: int, progress: Progress | None = 
 def _group(runs: Sequence[Run], worst: int, progress: Progress | None) -> list[str]:
     first, key = runs[0], ranking_key(runs[0])
     if key is None:
-        raise InputError("the run file tells no errors of single clips: it is of an older version")
+        if first.names:
+            raise InputError("no clip has a number by which clips are ranked")
+        raise InputError("the run file tells no errors of single clips, as those of older versions")
     folder = _checked_folder(first)
     records = clip_records(folder)
     order = ranked(first, key)
@@ -74,7 +76,8 @@ def _group(runs: Sequence[Run], worst: int, progress: Progress | None) -> list[s
     panels = 1 + 2 * len(shown) if first.kind == "generate" else 3 + len(shown)
     side = panel_side(worst + len(usual), panels, len(first.by_time))
     done = 0
-    for title, clips in {"Worst": order[:worst], "From the middle of the ranking": usual}.items():
+    head = "All clips, worst first" if len(order) <= worst else "Worst"
+    for title, clips in {head: order[:worst], "From the middle of the ranking": usual}.items():
         figures = []
         for clip in clips:
             figures.append(_figure(first, shown, folder, clip, key, side, records.get(clip, {})))
@@ -95,6 +98,8 @@ def _checked_folder(run: Run) -> Path:
     folder = run.clips_folder()
     if folder is None:
         raise InputError("the run file names no folder of clips")
+    if run.clips_sha256 is None:
+        raise InputError("the run file has no hash of its clips, so nobody knows whether these are they", str(folder))
     paths = clip_folders(folder)[: len(run.names)]
     digest = hashlib.sha256()
     for path in paths:

@@ -10,6 +10,8 @@ from unimo.evaluation.html_runs import Run, part
 from unimo.evaluation.html_statistics import Estimate, paired_difference
 from unimo.evaluation.paper_tables import PaperTable, paper_tables
 
+_FEWEST_FOR_FID = 30
+
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
     """Rows of HTML cells, the first of each its heading; `kind` is a class of the box."""
@@ -37,10 +39,15 @@ def results(run: Run) -> str:
     rows = result_rows(run.report)
     columns = list(dict.fromkeys(name for row in rows for name in row.beside))
     seeds = any(len(row.per_seed) > 1 for row in rows)
-    head = ["measure", "value", "95 % interval", *(["lowest to highest seed"] if seeds else []), *map(escape, columns)]
+    # what the number is worth stands right beside it, where a phone shows it too
+    lead = [name for name in columns if name == "÷ constant pose"]
+    lead = lead or sorted(columns, key=lambda name: -sum(name in row.beside for row in rows))[:1]
+    rest = [name for name in columns if name not in lead]
+    head = ["measure", "value", *map(escape, lead), "95 % interval"]
+    head += [*(["lowest to highest seed"] if seeds else []), *map(escape, rest)]
     body = [
-        [escape(measure(row.key).text), _bold(row.value), spread(row.interval),
-         *([_seed_range(row)] if seeds else []), *(_beside(row, name) for name in columns)]
+        [escape(measure(row.key).text), _own(run, row), *(_beside(row, name) for name in lead), spread(row.interval),
+         *([_seed_range(row)] if seeds else []), *(_beside(row, name) for name in rest)]
         for row in rows
     ]  # fmt: skip
     return table(f"Results: {run.label}", head, body)
@@ -71,18 +78,18 @@ def comparison(runs: Sequence[Run]) -> str:
     head += [f"{escape(run.label)} − {escape(runs[0].label)}" for run in runs[1:]]
     body = []
     for key in keys:
-        cells = [_value(rows.get(key)) for rows in all_rows]
+        cells = [_value(run, rows.get(key)) for run, rows in zip(runs, all_rows, strict=True)]
         cells += [_difference(paired_difference(runs[0], run, key), key) for run in runs[1:]]
         body.append([escape(measure(key).text), *cells])
     return table("Runs side by side", head, body)
 
 
 def differences_of(first: Run, second: Run) -> dict[str, tuple[Estimate, float]]:
-    """Every measure's paired difference and the first run's number, for the chart."""
+    """Every measure's paired difference, where there are clips enough, and the first run's number, for the chart."""
     found = {}
     for row in result_rows(first.report):
         estimate = paired_difference(first, second, row.key)
-        if estimate is not None and row.value:
+        if estimate is not None and estimate.enough and row.value:
             found[measure(row.key).text] = (estimate, row.value)
     return found
 
@@ -119,7 +126,7 @@ def in_short(run: Run) -> str:
     """The line about a run that stands at the head of the page."""
     told = _provenance(run)
     bundle, clips = (told[f"{name} sha256"][:12] or "of unknown hash" for name in ("bundle", "clips"))
-    seeds = f"seeds {told['seeds']}" if run.header.get("seeds") else "nothing is sampled"
+    seeds = f"seeds {told['seeds']}" if run.header.get("seeds") else told["seeds"] or "seeds not said"
     parts = [
         f"bundle {told['bundle']} {bundle}", f"{told['clips']}, clips {clips}", f"drawn by {told['drawn by'] or '?'}",
         seeds, told["machine"], told["date"],
@@ -152,12 +159,12 @@ def _provenance(run: Run) -> dict[str, str]:
         "run file": str(run.path),
         "bundle": run.bundle_name,
         "bundle sha256": str(bundle.get("sha256") or ""),
-        "clips": f"{clips.get('count', run.report.get('clips', '?'))} of {folder or 'a folder that is not named'}",
+        "clips": f"{'?' if run.clips_count is None else run.clips_count} of {folder or 'a folder that is not named'}",
         "data set": _dataset(part(header, "dataset")),
         "clips sha256": str(clips.get("sha256") or ""),
         "subjects": ", ".join(map(str, clips.get("subjects") or [])),
         "drawn by": ", ".join(map(str, clips.get("graphics_drivers") or [])),
-        "seeds": ", ".join(map(str, header.get("seeds") or [])) or "none: nothing is sampled",
+        "seeds": "nothing is sampled" if header.get("seeds") == [] else ", ".join(map(str, header.get("seeds") or [])),
         "command": str(header.get("command") or ""),
         "date": str(header.get("date") or ""),
         "machine": f"{header.get('cpu') or 'unknown processor'}{cores}{load}",
@@ -179,10 +186,6 @@ def _versions(versions: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _bold(value: float | None) -> str:
-    return f"<b>{digits(value)}</b>"
-
-
 def _beside(row: Row, name: str) -> str:
     if name not in row.beside:
         return ""
@@ -190,8 +193,15 @@ def _beside(row: Row, name: str) -> str:
     return f"{digits(value)} {spread(interval)}".strip()
 
 
-def _value(row: Row | None) -> str:
-    return "" if row is None else f"{_bold(row.value)} {spread(row.interval)}".strip()
+def _own(run: Run, row: Row) -> str:
+    """A run's own number; a distance of distributions from few clips says so."""
+    few = run.clips_count is not None and run.clips_count < _FEWEST_FOR_FID
+    biased = few and row.value is not None and row.key.rpartition(".")[2].startswith("fid_")
+    return f"<b>{digits(row.value)}</b>" + (" <span>few clips: biased</span>" if biased else "")
+
+
+def _value(run: Run, row: Row | None) -> str:
+    return "" if row is None else f"{_own(run, row)} {spread(row.interval)}".strip()
 
 
 def _seed_range(row: Row) -> str:
@@ -203,11 +213,17 @@ def _seed_range(row: Row) -> str:
 def _difference(found: Estimate | None, key: str) -> str:
     if found is None:
         return ""
+    if not found.enough:
+        return f"{_signed(found.value)} <span>{found.count} clips: too few to tell</span>"
     better = measure(key).better
     verdict = ""
     if found.low > 0 or found.high < 0:
         rises = found.low > 0
         verdict = {LOWER: "worse" if rises else "better", HIGHER: "better" if rises else "worse"}.get(better, "differs")
     words = verdict or "no clear difference"
-    value, low, high = (f"{number:+#.3g}".rstrip(".").replace("-", "−") for number in (found.value, *found.interval))
+    value, low, high = map(_signed, (found.value, *found.interval))
     return f'{value} [{low}, {high}] <span class="{verdict}">{words}</span>'
+
+
+def _signed(value: float) -> str:
+    return f"{value:+#.3g}".rstrip(".").replace("-", "−")

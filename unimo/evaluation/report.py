@@ -93,7 +93,7 @@ def run_evaluation(
     header = {
         "evaluation": kind,
         "date": date.isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([_program(), *sys.argv[1:]]),
         **_provenance(clips, weights),
         "dataset": dataset,
         "seeds": [] if kind == "tokenizer" else list(range(seeds)),
@@ -116,6 +116,12 @@ def _check(kind: str, seeds: int, batch_size: int | None) -> None:
         raise InputError(f"the number of seeds must be at least 1, not {seeds}", None, "1, or 3 for published tables")
     if batch_size is not None and batch_size < 1:
         raise InputError(f"the batch size must be at least 1, not {batch_size}")
+
+
+def _program() -> str:
+    """What was called: `unimo` also where it ran as `python -m unimo`."""
+    path = Path(sys.argv[0])
+    return "unimo" if path.name == "__main__.py" else path.name
 
 
 def machine() -> dict[str, Any]:

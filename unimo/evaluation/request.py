@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,25 @@ def check_source(source: ClipSource) -> None:
         raise InputError(f"{source.dataset} is licensed: your own copy is needed", None, f"--data DIR, with {where}")
 
 
+def _ours(path: Path) -> bool:
+    """Whether an evaluation may have written a file: it is replaced with the run."""
+    return path.name == PREDICTIONS or (path.suffix == ".mp4" and "-seed" in path.stem)
+
+
+def _is_report(path: Path) -> bool:
+    """Whether a file is the report of an evaluation."""
+    try:
+        return "evaluation" in json.loads(path.read_text(encoding="utf-8"))["header"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def check_target(path: str | Path) -> Path:
     """The path of a report, once it is sure that its folder may be written.
 
     Raises:
-        InputError: it does not end in .json, is a folder, the folder of its name holds what no evaluation wrote, or
-            nothing can be written there.
+        InputError: it does not end in .json, is a folder or another file than a report, the folder of its name holds
+            what no evaluation wrote, or nothing can be written there.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -63,9 +77,10 @@ def check_target(path: str | Path) -> Path:
     if path.suffix != ".json":
         raise InputError("the report's name must end in .json", str(path), f"--json {path}.json")
     folder = path.with_suffix("")
-    ours = not folder.exists() or (folder.is_dir() and ((folder / PREDICTIONS).is_file() or not any(folder.iterdir())))
-    if not ours:
+    if folder.exists() and not (folder.is_dir() and all(map(_ours, folder.iterdir()))):
         what = "predictions go into the folder of the report's name, which holds something else"
         raise InputError(what, str(folder), "another --json")
+    if path.exists() and not _is_report(path):
+        raise InputError("there is a file of this name that is no evaluation's report", str(path), "another --json")
     check_folder(path.parent)
     return path
