@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.evaluation.html_files import FRAMES, write_clips, write_run
-from unimo.evaluation.html_page import write_evaluation_report
+from unimo.evaluation.html.page import write_evaluation_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 NUMBER = re.compile(r"[−-]?[\d,]+(\.\d+)?")

@@ -12,12 +12,12 @@ import pytest
 from scipy.stats import spearmanr
 
 from unimo.body.names import JOINT_NAMES
-from unimo.evaluation import html_charts as charts
-from unimo.evaluation.html_measures import digits, measure, result_rows, setting_rows
-from unimo.evaluation.html_runs import Run
-from unimo.evaluation.html_statistics import Estimate, mean_of, paired_difference, rank_correlation
-from unimo.evaluation.html_svg import Scale, number, scale_for
-from unimo.evaluation.paper_tables import TABLES, paper_tables
+from unimo.evaluation.html import charts
+from unimo.evaluation.html.measures import digits, measure, result_rows, setting_rows
+from unimo.evaluation.html.paper_tables import TABLES, paper_tables
+from unimo.evaluation.html.runs import Run
+from unimo.evaluation.html.statistics import Estimate, mean_of, paired_difference, rank_correlation
+from unimo.evaluation.html.svg import Scale, number, scale_for
 
 SHARED = Path(os.environ.get("UNIMO_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 PAPER = next(iter((SHARED / "papers").glob("002_*.txt")), None)

@@ -22,8 +22,8 @@ from unimo.body.names import JOINT_NAMES
 from unimo.cli import main
 from unimo.data.clips import load_clips
 from unimo.errors import InputError
-from unimo.evaluation.html_page import evaluation_report, write_evaluation_report
-from unimo.evaluation.html_pictures import (
+from unimo.evaluation.html.page import evaluation_report, write_evaluation_report
+from unimo.evaluation.html.pictures import (
     MOST_FRAMES,
     PANEL,
     SMALL_PANEL,
@@ -32,9 +32,9 @@ from unimo.evaluation.html_pictures import (
     predicted_motion,
     side_view,
 )
-from unimo.evaluation.html_runs import load_runs
-from unimo.evaluation.html_strips import ranked, ranking_key
-from unimo.evaluation.html_tables import provenance
+from unimo.evaluation.html.runs import load_runs
+from unimo.evaluation.html.strips import ranked, ranking_key
+from unimo.evaluation.html.tables import provenance
 from unimo.motion.frames import joint_positions
 from unimo.motion.npz import load_motion
 

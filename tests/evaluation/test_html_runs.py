@@ -9,8 +9,8 @@ import pytest
 
 from tests.evaluation.test_html_page import text_of
 from unimo.errors import InputError
-from unimo.evaluation.html_page import evaluation_report, write_evaluation_report
-from unimo.evaluation.html_runs import load_runs
+from unimo.evaluation.html.page import evaluation_report, write_evaluation_report
+from unimo.evaluation.html.runs import load_runs
 
 
 def test_a_header_with_nothing_in_it_is_enough(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def report(
     """Numbers with intervals, where the errors are, and the worst clips to look at, on one page."""
     c.set_up_logging(quiet)
 
-    from unimo.evaluation.html_page import check_page, write_evaluation_report
+    from unimo.evaluation.html.page import check_page, write_evaluation_report
 
     if check_page(html, runs).exists() and not overwrite:
         raise InputError("there is a file of this name already", str(html), "--overwrite, or another --html")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from unimo.evaluation.html_measures import HIGHER, LOWER, Row, digits, measure, result_rows, setting_rows, spread
-from unimo.evaluation.html_runs import Run, part
-from unimo.evaluation.html_statistics import Estimate, paired_difference
-from unimo.evaluation.paper_tables import PaperTable, paper_tables
+from unimo.evaluation.html.measures import HIGHER, LOWER, Row, digits, measure, result_rows, setting_rows, spread
+from unimo.evaluation.html.paper_tables import PaperTable, paper_tables
+from unimo.evaluation.html.runs import Run, part
+from unimo.evaluation.html.statistics import Estimate, paired_difference
 
 _FEWEST_FOR_FID = 30
 

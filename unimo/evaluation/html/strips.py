@@ -15,9 +15,9 @@ import numpy as np
 
 from unimo.data.clips import CLIP_FILES, clip_folders, clip_records
 from unimo.errors import InputError, UniMoError
-from unimo.evaluation.html_measures import HIGHER, digits, measure
-from unimo.evaluation.html_pictures import Strip, generated_strip, motion_strip, panel_side
-from unimo.evaluation.html_runs import Run
+from unimo.evaluation.html.measures import HIGHER, digits, measure
+from unimo.evaluation.html.pictures import Strip, generated_strip, motion_strip, panel_side
+from unimo.evaluation.html.runs import Run
 from unimo.result import Progress
 
 # by what clips are ranked: the first that a run tells of single clips

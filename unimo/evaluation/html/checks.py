@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from unimo.errors import InputError
-from unimo.evaluation.html_measures import is_measure
+from unimo.evaluation.html.measures import is_measure
 
 MAKE = "unimo evaluate capture --clips DIR --json RUN.json"
 _TEXTS = ("command", "date", "device", "dtype", "cpu", "platform")

@@ -13,13 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from unimo.errors import InputError
-from unimo.evaluation import html_charts as charts
-from unimo.evaluation import html_tables as tables
-from unimo.evaluation.html_measures import digits, measure
-from unimo.evaluation.html_runs import Run, load_runs
-from unimo.evaluation.html_script import SCRIPT, STYLE
-from unimo.evaluation.html_statistics import Estimate
-from unimo.evaluation.html_strips import RANKED_BY, ranking_key, strip_sections
+from unimo.evaluation.html import charts, tables
+from unimo.evaluation.html.measures import digits, measure
+from unimo.evaluation.html.runs import Run, load_runs
+from unimo.evaluation.html.script import SCRIPT, STYLE
+from unimo.evaluation.html.statistics import Estimate
+from unimo.evaluation.html.strips import RANKED_BY, ranking_key, strip_sections
 from unimo.files import atomic_write, check_folder, writing_into
 from unimo.result import Progress
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from unimo.body.names import JOINT_NAMES, PARENTS
-from unimo.evaluation.html_measures import digits, measure
-from unimo.evaluation.html_runs import Run
-from unimo.evaluation.html_statistics import FEWEST_FOR_INTERVAL, Estimate, mean_of, rank_correlation
-from unimo.evaluation.html_svg import COLOURS, WIDTH, Board, Scale, scale_for
+from unimo.evaluation.html.measures import digits, measure
+from unimo.evaluation.html.runs import Run
+from unimo.evaluation.html.statistics import FEWEST_FOR_INTERVAL, Estimate, mean_of, rank_correlation
+from unimo.evaluation.html.svg import COLOURS, WIDTH, Board, Scale, scale_for
 
 # a standing person seen from the front, its left hand at the right of the picture
 _FIGURE = {

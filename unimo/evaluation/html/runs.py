@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from unimo.errors import InputError
-from unimo.evaluation.html_checks import MAKE, array_of, check_header, check_numbers, texts_of
+from unimo.evaluation.html.checks import MAKE, array_of, check_header, check_numbers, texts_of
 
 KINDS = ("tokenizer", "capture", "generate")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from unimo.evaluation.html_runs import Run
+from unimo.evaluation.html.runs import Run
 from unimo.metrics.statistics import bootstrap_interval
 
 DRAWS = 2000

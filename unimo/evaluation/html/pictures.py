@@ -20,7 +20,7 @@ from unimo.body.names import PARENTS
 from unimo.data.clips import PARAMETERS
 from unimo.data.report_pictures import jpeg_uri
 from unimo.errors import InputError, UniMoError
-from unimo.evaluation.html_runs import Run
+from unimo.evaluation.html.runs import Run
 from unimo.evaluation.outcome import load_predictions
 from unimo.media.video import read_video
 from unimo.motion.frames import joint_positions

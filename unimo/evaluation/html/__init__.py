@@ -1,0 +1,1 @@
+"""The page of `unimo evaluate report`: runs in, one HTML file out."""
