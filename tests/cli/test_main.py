@@ -290,3 +290,17 @@ print({inspect.signature(call).parameters["num_samples"].default for call in cal
         assert command.callback is not None
         if clips := inspect.signature(command.callback).parameters.get("clips"):
             assert clips.default == ChainConfig.clips
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("data", "prepare", "a", "b"), "stopped: run the same command again to go on"),
+        (("train", "ar"), "stopped: add --resume to go on from the last checkpoint"),
+        (("data", "report", "a"), "stopped"),
+    ],
+)
+def test_an_interrupt_says_how_to_go_on(words: tuple[str, ...], said: str, unimo, monkeypatch) -> None:
+    monkeypatch.setattr("unimo.cli.main.app", lambda *_, **__: (_ for _ in ()).throw(SystemExit(130)))
+    code, out, err = unimo(*words)
+    assert (code, out, err.strip()) == (130, "", said)

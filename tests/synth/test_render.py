@@ -128,7 +128,7 @@ def test_a_stopped_run_goes_on_and_other_settings_are_refused(library, tmp_path)
     with pytest.raises(InputError, match="other settings: seed was 1, now 2; motion-blur was 0, now 0.5\n"):
         generate_clips(library, 3, 2, out, replace(CONFIG, motion_blur=0.5), workers=1)
     before = manifest.read_bytes()
-    with pytest.raises(InputError, match="holds 3 clips already, a count of 2 .*\n.*\n.*--count 3 or more"):
+    with pytest.raises(InputError, match="holds clips up to 000002, a count of 2 .*\n.*\n.*--count 3 or more"):
         generate_clips(library, 2, 1, out, CONFIG, workers=1)
     assert manifest.read_bytes() == before
     others = gait_library(LIBRARY_SIZE, seed=1, seconds=3.0)

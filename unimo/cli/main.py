@@ -12,7 +12,7 @@ import typer
 
 import unimo
 from unimo.cli import bundle, capture, data, doctor, evaluate, generate, synth, train, visualize
-from unimo.cli.common import print_error
+from unimo.cli.common import err, print_error
 from unimo.errors import UniMoError
 
 app = typer.Typer(
@@ -48,8 +48,18 @@ def options(
     """Options of all commands; `run` has taken --debug out before this is called."""
 
 
+_GO_ON = {
+    ("synth",): "run the same command again to go on",
+    ("data", "prepare"): "run the same command again to go on",
+    ("data", "import"): "run the same command again to go on",
+    ("train",): "add --resume to go on from the last checkpoint",
+}
+"""What a stopped command leaves to the next one; the others begin anew."""
+_INTERRUPTED = 130
+
+
 def run(arguments: list[str] | None = None) -> None:
-    """Runs the command line and exits: 0 done, 2 wrong input or a missing asset, 1 interrupted or a fault of ours."""
+    """Runs the command line and exits: 0 done, 2 wrong input or a missing asset, 130 interrupted, 1 a fault of ours."""
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
@@ -59,3 +69,8 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         print_error(str(error))
         sys.exit(2)
+    except SystemExit as end:  # how typer ends after Ctrl-C too
+        if end.code == _INTERRUPTED:
+            advice = next((text for words, text in _GO_ON.items() if tuple(arguments[: len(words)]) == words), None)
+            err.print(f"stopped: {advice}" if advice else "stopped", highlight=False, soft_wrap=True)
+        raise

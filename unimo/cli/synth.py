@@ -49,18 +49,14 @@ def synth(
             raise InputError("there is no such motion file, folder or zip", str(path.absolute()), "check --mocap")
     if subjects and not mocap:
         raise InputError("--subjects chooses among the subjects of --mocap, which is not given")
-    try:
-        from unimo.synth.layers import parse_layers
+    from unimo.synth.layers import parse_layers
 
-        wanted = parse_layers(layers)
-        config = _configuration(
-            side=side, frames=frames, fps=fps, looks=looks, camera=camera, motion_blur=motion_blur,
-            sensor_noise=sensor_noise, mirror=mirror, speed=speed, images=str(backgrounds) if backgrounds else None,
-        )  # fmt: skip
-        manifest = _generate(mocap or [], subjects, count, seed, output, config, workers, wanted, quiet)
-    except KeyboardInterrupt as stop:
-        c.err.print("stopped: run the same command again to go on", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from stop
+    wanted = parse_layers(layers)
+    config = _configuration(
+        side=side, frames=frames, fps=fps, looks=looks, camera=camera, motion_blur=motion_blur,
+        sensor_noise=sensor_noise, mirror=mirror, speed=speed, images=str(backgrounds) if backgrounds else None,
+    )  # fmt: skip
+    manifest = _generate(mocap or [], subjects, count, seed, output, config, workers, wanted, quiet)
     c.report_files([manifest], quiet)
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from unimo.errors import InputError, counted
+from unimo.errors import InputError
 
 RECORD = "synth.json"
 # fields of the configuration that the command line calls otherwise
@@ -40,7 +40,7 @@ def check_folder(output: Path, request: dict[str, Any], count: int) -> None:
         if fault := _difference(path.read_text(encoding="utf-8"), json.loads(json.dumps(request))):
             raise InputError(fault, str(path), "the settings of before, another --output, or remove the folder")
         if (there := clips_there(output)) > count:
-            what = f"this folder holds {counted(there, 'clip')} already, a count of {count} would leave some out"
+            what = f"this folder holds clips up to {there - 1:06d}, a count of {count} would leave some out"
             raise InputError(what, str(output), f"--count {there} or more to go on, or another --output")
     elif output.is_dir() and any(output.iterdir()):
         raise InputError("the output folder is not empty and holds no synthetic clips", str(output), "a new folder")
