@@ -17,7 +17,7 @@ from unimo.bundle import load_bundle
 from unimo.data.clips import load_clips
 from unimo.errors import UniMoError
 from unimo.evaluation.extractor import evaluate_extractor, measure_reprojection
-from unimo.files import atomic_write
+from unimo.files import write_text
 
 
 def main() -> None:
@@ -45,8 +45,7 @@ def main() -> None:
     text = json.dumps(numbers, indent=2)
     print(text)
     if arguments.json:
-        with atomic_write(arguments.json) as path:
-            path.write_text(text + "\n", encoding="utf-8")
+        write_text(arguments.json, text + "\n")
 
 
 if __name__ == "__main__":

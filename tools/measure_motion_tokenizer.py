@@ -15,7 +15,7 @@ import torch
 from unimo.bundle import load_motion_tokenizer
 from unimo.errors import UniMoError
 from unimo.evaluation.reconstruction import tokenizer_metrics
-from unimo.files import atomic_write
+from unimo.files import write_text
 from unimo.motion.library import MotionLibrary
 
 
@@ -42,8 +42,7 @@ def main() -> None:
         cells = (f"{numbers[key]:.4g}" if key in numbers else "–" for numbers in columns.values())
         print(" | ".join([f"| {key}", *cells]) + " |")
     if arguments.json:
-        with atomic_write(arguments.json) as path:
-            path.write_text(json.dumps(columns, indent=2) + "\n", encoding="utf-8")
+        write_text(arguments.json, json.dumps(columns, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from unimo.bundle import load_bundle
 from unimo.data.clips import load_clips
 from unimo.errors import UniMoError
 from unimo.evaluation.rerank import evaluate_rerank
-from unimo.files import atomic_write
+from unimo.files import write_text
 
 
 def main() -> None:
@@ -40,8 +40,7 @@ def main() -> None:
     text = json.dumps(numbers | {"clips_sha256": clips.sha256, "bundle_sha256": bundle.sha256}, indent=2)
     print(text)
     if arguments.json:
-        with atomic_write(arguments.json) as path:
-            path.write_text(text + "\n", encoding="utf-8")
+        write_text(arguments.json, text + "\n")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from unimo.data.clips import load_clips
 from unimo.defaults import CAPTURE_SAMPLES
 from unimo.errors import UniMoError
 from unimo.evaluation.video_baseline import BASELINE, UNIFIED, Row, evaluate_video_baseline
-from unimo.files import atomic_write
+from unimo.files import write_text
 from unimo.media.images import write_image
 from unimo.training.sweep_runs import load_run
 
@@ -51,8 +51,7 @@ def main() -> None:
     text = json.dumps(found.numbers | {"clips_sha256": clips.sha256, "bundle_sha256": bundle.sha256}, indent=2)
     print(text)
     if arguments.json:
-        with atomic_write(arguments.json) as path:
-            path.write_text(text + "\n", encoding="utf-8")
+        write_text(arguments.json, text + "\n")
     if arguments.sheet:
         columns = np.linspace(0, clips.frames.shape[1] - 1, 5).round().astype(int)
         strips = [

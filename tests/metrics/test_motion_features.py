@@ -13,6 +13,7 @@ from unimo.body.names import ALL_JOINT_NAMES, JOINT_NAMES, MIRRORED
 from unimo.metrics.motion_features import (
     BODY_LENGTHS,
     FINGER_BASES,
+    FORMS,
     Form,
     from_first_root,
     geometric_features,
@@ -29,7 +30,6 @@ HALF = {  # a body with straight legs and arms along x, metres; left is +x
 SPINE = {"pelvis": 0.0, "spine1": 0.1, "spine2": 0.22, "spine3": 0.28, "neck": 0.48, "head": 0.56}
 MIRROR24 = [*MIRRORED, 23, 22]
 PAIRS = [(2, 3), (4, 5), (6, 7), (10, 11), (12, 13), (16, 17), (19, 20), (21, 22), (23, 24), (25, 26), (29, 30)]
-FORMS: tuple[Form, ...] = ("strict", "fixed")
 
 
 def joint(name: str) -> int:

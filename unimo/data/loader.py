@@ -108,14 +108,17 @@ class ShardLoader:
 
     @property
     def tokenizers(self) -> str:
+        """Hash of the tokenizers that made the shards."""
         return self.shards.tokenizers
 
     @property
     def grid(self) -> tuple[int, int, int]:
+        """(K, h, w): latent frames, and cells of each."""
         return self.shards.grid
 
     @property
     def frames(self) -> int:
+        """Frames of a clip."""
         return self.shards.frames
 
     def draw(self, rng: np.random.Generator, count: int) -> tuple[list[str], TokenPack]:

@@ -30,7 +30,7 @@ from unimo.data.importers.ledger import stamp_of
 from unimo.errors import InputError
 from unimo.evaluation.datasets import Progress, made_by_one
 from unimo.evaluation.datasets_pictures import CentredSquare, ImageFolder, Pictures, VideoFile, find_images, write_clip
-from unimo.files import atomic_write
+from unimo.files import write_text
 from unimo.motion.motion import NUM_BETAS, Motion
 
 log = logging.getLogger(__name__)
@@ -223,8 +223,7 @@ def _write(
         if progress:
             progress("reading pictures", index + 1, len(windows))
     (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    with atomic_write(folder / "dataset.json") as path:
-        path.write_text(json.dumps(about) + "\n", encoding="utf-8")
+    write_text(folder / "dataset.json", json.dumps(about) + "\n")
 
 
 def _pictures(place: ImportedMotion, data: Path) -> Pictures:

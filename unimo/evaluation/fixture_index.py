@@ -95,6 +95,7 @@ def read_arrays(directory: Path, entry: Entry) -> tuple[dict[str, np.ndarray], d
             arrays = {key: stored[key] for key in stored.files}
     except FileNotFoundError as error:
         raise InputError("the file of the case is missing", str(path), _FIX) from error
+    # zipfile raises NotImplementedError for a compression that it does not know
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         what = f"the file of the case cannot be read as arrays of numbers ({error})"
         raise InputError(what, str(path), _FIX) from error

@@ -21,10 +21,9 @@ from unimo.evaluation.clip_motions import Parts, in_world
 from unimo.evaluation.pose_errors import clip_joints
 from unimo.evaluation.summary import Numbers
 from unimo.metrics.distributions import constant_features, frechet_distance, mean_pairwise_distance, z_scores
-from unimo.metrics.motion_features import from_first_root, geometric_features, kinetic_features
+from unimo.metrics.motion_features import FORMS, from_first_root, geometric_features, kinetic_features
 
 KINDS = {"k": kinetic_features, "g": geometric_features}
-FORMS = ("strict", "fixed")
 
 
 def distribution_numbers(clips: ClipSet, truth: Parts, generated: Parts, body: str) -> Numbers:

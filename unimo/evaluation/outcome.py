@@ -22,7 +22,7 @@ from unimo.errors import InputError
 from unimo.evaluation.clip_motions import Parts
 from unimo.evaluation.request import PREDICTIONS, check_target
 from unimo.evaluation.summary import Numbers
-from unimo.files import atomic_write, writing_into
+from unimo.files import write_text, writing_into
 from unimo.geometry.rotations import matrix_to_axis_angle
 from unimo.media.video_writer import write_video
 from unimo.result import AI_METADATA
@@ -88,8 +88,7 @@ def save_evaluation(path: str | Path, evaluation: Evaluation) -> list[Path]:
             os.replace(part, folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
-        with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
     return [path, folder]
 
 

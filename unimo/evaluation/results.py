@@ -27,7 +27,7 @@ from unimo.errors import InputError, UniMoError
 from unimo.evaluation.regression import record
 from unimo.evaluation.report import EVALUATIONS, machine
 from unimo.evaluation.results_rows import BASELINES, ROWS, TITLES
-from unimo.files import atomic_write
+from unimo.files import write_text
 
 BEGIN, END = "<!-- made by tools/make_results.py: begin -->", "<!-- made by tools/make_results.py: end -->"
 
@@ -141,11 +141,9 @@ def _page(folder: Path) -> str:
 
 def _write(folder: Path, results: Mapping[str, Any]) -> None:
     before, tables = _page(folder), results_tables(results)
-    with atomic_write(folder / "results.json") as path:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     after = before[: before.index(BEGIN)] + BEGIN + "\n" + tables + before[before.index(END) :]
-    with atomic_write(folder / "results.md") as path:
-        path.write_text(after, encoding="utf-8")
+    write_text(folder / "results.md", after)
 
 
 def results_tables(results: Mapping[str, Any]) -> str:

@@ -18,16 +18,16 @@ class Row:
 
 ROWS = {
     "tokenizer": (
-        Row("mpjpe_mm", "motion: MPJPE, mm", high=40),
-        Row("pa_mpjpe_mm", "motion: PA-MPJPE, mm"),
-        Row("pve_mm", "motion: PVE (all vertices), mm"),
-        Row("accel_mm_per_frame2", "motion: Accel, mm/frame²"),
-        Row("accel_m_per_s2", "motion: Accel, m/s²"),
+        Row("mpjpe_mm", "motion: MPJPE, mm (beside: constant pose, also below)", "constant_pose.mpjpe_mm", high=40),
+        Row("pa_mpjpe_mm", "motion: PA-MPJPE, mm", "constant_pose.pa_mpjpe_mm"),
+        Row("pve_mm", "motion: PVE (all vertices), mm", "constant_pose.pve_mm"),
+        Row("accel_mm_per_frame2", "motion: Accel, mm/frame²", "constant_pose.accel_mm_per_frame2"),
+        Row("accel_m_per_s2", "motion: Accel, m/s²", "constant_pose.accel_m_per_s2"),
         Row("jitter_10_m_per_s3", "motion: jitter, 10 m/s³ (beside: the truth's)", "data.jitter_10_m_per_s3"),
         Row("foot_sliding_mm", "motion: sliding of standing feet, mm a frame (beside: the truth's)",
             "data.foot_sliding_mm"),
-        Row("root_orientation_deg", "motion: root orientation, degrees"),
-        Row("root_translation_m", "motion: root translation, m"),
+        Row("root_orientation_deg", "motion: root orientation, degrees", "constant_pose.root_orientation_deg"),
+        Row("root_translation_m", "motion: root translation, m", "constant_pose.root_translation_m"),
         Row("root_drift_mm", "motion: root drift at the end of the clip, mm", high=20),
         Row("codebook_use", "motion: share of the codebook in use", low=0.95),
         Row("codebook_perplexity", "motion: perplexity of the ids (of 512)"),

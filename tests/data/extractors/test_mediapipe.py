@@ -205,6 +205,7 @@ class TestRealMediapipe:
         try:
             check_mediapipe()
         except MissingAssetError as error:
+            # an environment of 1 GB that `make test` does not make; the stand-in above holds the adapter without it
             pytest.skip(reason=f"MediaPipe's own environment is not on this machine (`make mediapipe`): {error.what}")
 
     def test_two_people_each_with_their_own_left(self) -> None:

@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from unimo.files import atomic_write
+from unimo.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -128,5 +128,4 @@ def write_skipped(folder: Path, name: str, skipped: list[Entry]) -> None:
     own = [json.dumps({"format": name, **each}) for each in skipped]
     if not own and len(others) == len(lines):
         return
-    with atomic_write(path) as temporary:
-        temporary.write_text("".join(line + "\n" for line in others + own), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in others + own))

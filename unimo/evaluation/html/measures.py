@@ -58,6 +58,7 @@ class Measure:
 
     @property
     def text(self) -> str:
+        """Label, unit, and an arrow to the better side."""
         arrow = {LOWER: "\u00a0↓", HIGHER: "\u00a0↑"}.get(self.better, "")
         return self.label + (f", {self.unit}" if self.unit else "") + arrow
 

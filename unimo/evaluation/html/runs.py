@@ -47,10 +47,12 @@ class Run:
 
     @property
     def kind(self) -> str:
+        """Which evaluation: "tokenizer", "capture" or "generate"."""
         return self.header["evaluation"]
 
     @property
     def header(self) -> dict[str, Any]:
+        """What was measured, with what and where, see docs/evaluation.md."""
         return self.report["header"]
 
     @property
@@ -60,6 +62,7 @@ class Run:
 
     @property
     def clips_sha256(self) -> str | None:
+        """Of all files of the measured clips, where it says so."""
         return part(self.header, "clips").get("sha256")
 
     @property
@@ -70,6 +73,7 @@ class Run:
 
     @property
     def bundle_name(self) -> str:
+        """As the header has it."""
         return str(part(self.header, "bundle").get("name") or "unknown bundle")
 
     @property

@@ -31,6 +31,7 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
+        """Low and high end."""
         return self.low, self.high
 
 
